@@ -1,0 +1,1 @@
+"""Proposes: fits a model on past events, and composes it with the boundary into one scoring call."""

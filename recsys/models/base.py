@@ -1,0 +1,204 @@
+"""What a recommender is to the engine: it fits a matrix, then answers for any evidence row, seen or not.
+
+Evidence is a csr matrix of U users x I items (float32, non-negative, sorted indices): what each of U people
+took. It need not be rows of the training matrix: a guest's session is a row too. Answers depend on the row
+alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol, Self, runtime_checkable
+
+import numpy as np
+import numpy.typing as npt
+from scipy.sparse import csr_matrix
+
+Floats = npt.NDArray[np.float32]
+Rows = npt.NDArray[np.int32]
+Offsets = npt.NDArray[np.int64]
+Mask = npt.NDArray[np.bool_]
+Progress = Callable[[int, int], None]  # steps done, steps in all
+
+
+class ModelError(ValueError):
+    """A setting, matrix or evidence a model cannot work with."""
+
+
+class Affine(NamedTuple):
+    """A map applied to user vectors as ``vectors @ matrix + offset``; the blindfold is one."""
+
+    matrix: Floats  # (d, d)
+    offset: Floats  # (d,)
+
+    def __call__(self, vectors: Floats) -> Floats:
+        return np.asarray(vectors @ self.matrix + self.offset, dtype=np.float32)
+
+
+class TopK(NamedTuple):
+    """Ranked rows of a block of users, best first; rows of user u are ``offsets[u]:offsets[u + 1]``."""
+
+    offsets: Offsets  # (U + 1,) int64
+    item_row: Rows  # (R,) int32
+    score: Floats  # (R,) float32
+
+
+class Moments(NamedTuple):
+    """Mean and standard deviation of each item's score over the training users."""
+
+    mean: Floats  # (I,) float32
+    std: Floats  # (I,) float32
+
+
+class Trace(NamedTuple):
+    """What carries each candidate: one row a candidate."""
+
+    share: (
+        Floats  # (R,) float32: largest positive contribution / sum of positive ones; 0 where none is positive
+    )
+    evidence_row: Rows  # (R,) int32: the past item that contribution comes from; -1 where none is positive
+
+
+class Contributions(NamedTuple):
+    """A score taken apart: ``base + parts.sum(axis=1)`` is the served score."""
+
+    evidence_row: Rows  # (H,) int32: the past items
+    parts: Floats  # (R, H) float32
+    base: Floats  # (R,) float32: what no past item carries, such as a blindfold's offset
+
+
+@runtime_checkable
+class Recommender(Protocol):
+    """A collaborative-filtering model; ``blind`` is None everywhere for a model without vectors."""
+
+    @property
+    def name(self) -> str:
+        """The word under which the model is stored and listed."""
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Everything but the data that shaped the fit, as plain words and numbers."""
+
+    def fit(self, matrix: csr_matrix, *, seed: int, progress: Progress | None = None) -> Self:
+        """Learn from users x items (csr float32); same matrix, settings and seed give the same model."""
+
+    def vectors(self, evidence: csr_matrix) -> Floats | None:
+        """Return (U, d) user vectors computed from the evidence row alone, or None if the model has none."""
+
+    def top(
+        self,
+        evidence: csr_matrix,
+        *,
+        k: int,
+        exclude: csr_matrix | None = None,
+        within: Mask | None = None,
+        vectors: Floats | None = None,
+    ) -> TopK:
+        """Return each user's at most k best items, exact, among those anybody took in training.
+
+        An empty evidence row gives an empty list; a list shorter than k is not padded.
+
+        Args:
+            evidence: (U, I).
+            k: at least 1.
+            exclude: (U, I); the stored entries of row u are not offered to user u.
+            within: (I,) bool; only these items are offered.
+            vectors: (U, d), used in place of ``self.vectors(evidence)``, say after a blindfold.
+        """
+
+    def scores(
+        self, evidence: csr_matrix, user_of_row: Rows, item_row: Rows, *, vectors: Floats | None = None
+    ) -> Floats:
+        """Return (R,) scores of given pairs: row ``user_of_row[r]`` of the evidence, item ``item_row[r]``."""
+
+    def moments(self, blind: Affine | None = None) -> Moments:
+        """Return each item's mean score and standard deviation over the training users."""
+
+    def trace(
+        self, evidence: csr_matrix, offsets: Offsets, item_row: Rows, *, blind: Affine | None = None
+    ) -> Trace:
+        """Return what carries each candidate; candidates of user u are ``offsets[u]:offsets[u + 1]``."""
+
+    def contributions(
+        self, evidence: csr_matrix, item_row: Rows, *, blind: Affine | None = None
+    ) -> Contributions:
+        """Take the scores of one user (evidence of one row) for some items apart, item by past item."""
+
+    def save(self, path: Path) -> None:
+        """Write the fitted model into a directory."""
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read what ``save`` wrote, arrays memory-mapped."""
+
+
+def checked(matrix: csr_matrix, *, items: int | None = None) -> csr_matrix:
+    """Return the matrix as csr float32 with sorted indices, or say what is wrong with it.
+
+    Raises:
+        ModelError: not sparse, a wrong number of items, or a weight that is negative or not finite.
+
+    Example:
+        >>> checked(csr_matrix(np.eye(2))).dtype
+        dtype('float32')
+    """
+    if not isinstance(matrix, csr_matrix):
+        raise ModelError(f"matrix must be a scipy csr_matrix but is {type(matrix).__name__}")
+    if items is not None and matrix.shape[1] != items:
+        raise ModelError(f"evidence must have {items} items as in training but has {matrix.shape[1]}")
+    if matrix.nnz and not (np.isfinite(matrix.data).all() and matrix.data.min() >= 0):
+        raise ModelError("weights must be finite and at least 0")
+    matrix = matrix.astype(np.float32, copy=False)
+    if not matrix.has_canonical_format:
+        matrix = matrix.copy()
+        matrix.sum_duplicates()
+    return matrix
+
+
+def best_rows(
+    scores: Floats, *, k: int, allowed: Mask, exclude: csr_matrix | None = None
+) -> tuple[list[Rows], list[Floats]]:
+    """Return the at most k best allowed columns of each row of a dense block, best first, ties by lower row.
+
+    Args:
+        scores: (U, I) float32; not written to.
+        k: at least 1.
+        allowed: (I,) bool, or (U, I).
+        exclude: (U, I) csr; stored entries are left out.
+
+    Example:
+        >>> scores, allowed = np.array([[0.1, 0.9, 0.5]], np.float32), np.array([True, False, True])
+        >>> rows, _ = best_rows(scores, k=2, allowed=allowed)
+        >>> rows[0].tolist()
+        [2, 0]
+    """
+    if k < 1:
+        raise ModelError(f"`k` must be at least 1 but got {k}")
+    kept_rows: list[Rows] = []
+    kept_scores: list[Floats] = []
+    allowed = np.broadcast_to(allowed, scores.shape)
+    for user in range(len(scores)):
+        open_here = allowed[user].copy()
+        if exclude is not None:
+            open_here[exclude.indices[exclude.indptr[user] : exclude.indptr[user + 1]]] = False
+        rows = np.flatnonzero(open_here & np.isfinite(scores[user]))
+        found = scores[user, rows]
+        if len(rows) > k:
+            least = np.partition(found, len(found) - k)[len(found) - k]
+            rows, found = rows[found >= least], found[found >= least]
+        order = np.argsort(-found, kind="stable")[:k]
+        kept_rows.append(rows[order].astype(np.int32))
+        kept_scores.append(found[order].astype(np.float32))
+    return kept_rows, kept_scores
+
+
+def stacked(rows: list[Rows], scores: list[Floats]) -> TopK:
+    """Join lists of one user each into one block."""
+    offsets = np.zeros(len(rows) + 1, dtype=np.int64)
+    np.cumsum([len(part) for part in rows], out=offsets[1:])
+    return TopK(
+        offsets,
+        np.concatenate(rows).astype(np.int32) if rows else np.empty(0, np.int32),
+        np.concatenate(scores).astype(np.float32) if scores else np.empty(0, np.float32),
+    )
