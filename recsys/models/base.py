@@ -26,14 +26,16 @@ class ModelError(ValueError):
     """A setting, matrix or evidence a model cannot work with."""
 
 
-class Affine(NamedTuple):
-    """A map applied to user vectors as ``vectors @ matrix + offset``; the blindfold is one."""
+class Affine(Protocol):
+    """A map applied to user vectors as ``vectors @ matrix.T + offset``; the blindfold is one."""
 
-    matrix: Floats  # (d, d)
-    offset: Floats  # (d,)
+    @property
+    def matrix(self) -> Floats:
+        """(d, d) float32."""
 
-    def __call__(self, vectors: Floats) -> Floats:
-        return np.asarray(vectors @ self.matrix + self.offset, dtype=np.float32)
+    @property
+    def offset(self) -> Floats:
+        """(d,) float32."""
 
 
 class TopK(NamedTuple):
