@@ -1,0 +1,153 @@
+"""The catalogue as columns that rules read, compiled once: one array an attribute, one place an item."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from boundary.claims import claimed_number, classify
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from boundary.taxonomy import Taxonomy
+
+Floats = npt.NDArray[np.float32]
+Flags = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """Facts of the shop's items, (I,) each. A margin is never among them, so none can move a rank.
+
+    Attributes:
+        item_ids: ids in catalogue order; the place is the ``item_row``.
+        row_of: id to row.
+        families: names of the sensitive families, in order of their bit.
+        family_bits: uint32, the sensitive families of the item.
+        unclassified: the shop never said what the item is.
+        category, brand: int32 codes; -1 is none.
+        category_names, brand_names: word of each code.
+        price, was_price, low_30d, replenish_days: float32, NaN where there is none; days without a number mean durable.
+        promoted: True also where the shop does not say.
+        gesture: not for sale.
+        conditions, tracker: True also where a gesture does not say.
+        claim: uint8, see ``boundary.claims.Claim``; with the evidence behind it:
+        badge_number, badge_stock, badge_count: float32; badge_until: int64 microseconds UTC, 0 is none.
+        created_at: int64 microseconds UTC.
+        support: float32, distinct buyers; NaN is not counted yet.
+        proxy_lift, proxy_z: (F, I) float32, how strongly a purchase speaks of each family; NaN is not learned.
+    """
+
+    item_ids: tuple[str, ...]
+    row_of: dict[str, int]
+    families: tuple[str, ...]
+    family_bits: npt.NDArray[np.uint32]
+    unclassified: Flags
+    category: npt.NDArray[np.int32]
+    brand: npt.NDArray[np.int32]
+    category_names: tuple[str, ...]
+    brand_names: tuple[str, ...]
+    price: Floats
+    was_price: Floats
+    low_30d: Floats
+    replenish_days: Floats
+    promoted: Flags
+    gesture: Flags
+    conditions: Flags
+    tracker: Flags
+    claim: npt.NDArray[np.uint8]
+    badge_number: Floats
+    badge_stock: Floats
+    badge_count: Floats
+    badge_until: npt.NDArray[np.int64]
+    created_at: npt.NDArray[np.int64]
+    support: Floats
+    proxy_lift: Floats
+    proxy_z: Floats
+
+    @property
+    def items(self) -> int:
+        return len(self.item_ids)
+
+    @cached_property
+    def speakable(self) -> Flags:
+        """Items that may be named to a shopper as evidence: classified, and in no sensitive family."""
+        return (self.family_bits == 0) & ~self.unclassified
+
+    @classmethod
+    def compile(
+        cls,
+        frame: pl.DataFrame,
+        taxonomy: Taxonomy,
+        *,
+        support: npt.ArrayLike | None = None,
+        proxy_lift: npt.ArrayLike | None = None,
+        proxy_z: npt.ArrayLike | None = None,
+    ) -> Catalogue:
+        """Compile a validated catalogue table.
+
+        Args:
+            frame: rows of ``boundary.tables`` table "catalogue", (I,).
+            taxonomy: which of the shop's categories are sensitive.
+            support: (I,) distinct buyers.
+            proxy_lift: (F, I) from ``boundary.associations``.
+            proxy_z: (F, I) likewise.
+        """
+        size, names = len(frame), taxonomy.families
+
+        def floats(column: str) -> Floats:
+            return np.array(frame[column].cast(float).fill_null(float("nan")).to_numpy(), dtype=np.float32)
+
+        def given(values: npt.ArrayLike | None, shape: tuple[int, ...]) -> Floats:
+            if values is None:
+                return np.full(shape, np.nan, np.float32)
+            return np.asarray(values, dtype=np.float32).reshape(shape)
+
+        def codes(column: str) -> tuple[npt.NDArray[np.int32], tuple[str, ...]]:
+            words = tuple(sorted(frame[column].drop_nulls().unique().to_list()))
+            place = {word: code for code, word in enumerate(words)}
+            found = (place.get(word, -1) for word in frame[column].to_list())
+            return np.fromiter(found, np.int32, size), words
+
+        def micros(column: str) -> npt.NDArray[np.int64]:
+            return np.array(frame[column].dt.timestamp("us").fill_null(0).to_numpy(), dtype=np.int64)
+
+        category, category_names = codes("category")
+        brand, brand_names = codes("brand")
+        ids = tuple(frame["item_id"].to_list())
+        badges = frame["badge"].to_list()
+        gesture = (frame["kind"] == "gesture").to_numpy()
+        said = frame["conditions"].fill_null("").str.strip_chars().str.len_chars().to_numpy()
+        return cls(
+            item_ids=ids,
+            row_of={item: row for row, item in enumerate(ids)},
+            families=tuple(names),
+            family_bits=taxonomy.family_bits(frame),
+            unclassified=taxonomy.unclassified(frame) & ~gesture,
+            category=category,
+            brand=brand,
+            category_names=category_names,
+            brand_names=brand_names,
+            price=floats("price"),
+            was_price=floats("was_price"),
+            low_30d=floats("low_30d"),
+            replenish_days=floats("replenish_days"),
+            promoted=frame["promoted"].fill_null(value=True).to_numpy() & ~gesture,
+            gesture=gesture,
+            conditions=said > 0,
+            tracker=frame["tracker"].fill_null(value=True).to_numpy(),
+            claim=np.array([int(classify(badge)) for badge in badges], dtype=np.uint8),
+            badge_number=np.array([claimed_number(b) if b else np.nan for b in badges], dtype=np.float32),
+            badge_stock=floats("badge_stock"),
+            badge_count=floats("badge_count"),
+            badge_until=micros("badge_until"),
+            created_at=micros("created_at"),
+            support=given(support, (size,)),
+            proxy_lift=given(proxy_lift, (len(names), size)),
+            proxy_z=given(proxy_z, (len(names), size)),
+        )

@@ -1,0 +1,82 @@
+"""Which kind of pressure a badge text puts on the shopper: urgency, scarcity or social proof."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from enum import IntFlag
+
+
+class Claim(IntFlag):
+    """The kinds of claim a badge can make; one badge can make several."""
+
+    NONE = 0
+    URGENCY = 1
+    SCARCITY = 2
+    SOCIAL_PROOF = 4
+
+
+_NUMBER = r"(?:\d[\d.,]*k?|one|two|three|four|five|six|seven|eight|nine|ten|a dozen|dozens|hundreds|thousands)"
+_LEXICON = {
+    Claim.URGENCY: (
+        r"\bhurry", r"\bact (?:now|fast)", r"\bends? (?:in|today|tonight|soon|tomorrow|at|on|this)\b", r"\bending soon",
+        r"\blast (?:chance|day|days|hours?|call|minute)", r"\b(?:today|tonight|weekend|week) only", r"\bonly today",
+        r"\blimited[- ]time", r"\bflash (?:sale|deal)", r"\bbefore it'?s (?:gone|too late)", r"\bdon'?t (?:miss|wait)",
+        r"\bnow or never", r"\bcountdown", r"\b\d+ ?(?:h|hrs?|hours?|min|minutes?|days?) left", r"\btime is running",
+        r"\bexpires?\b", r"\bwhile (?:it|they|offer) lasts?", r"\border within", r"\b\d{1,2}:\d{2}(?::\d{2})? left",
+    ),
+    Claim.SCARCITY: (
+        rf"\bonly {_NUMBER} (?:left|remaining|available|in stock|pieces?)", rf"\blast {_NUMBER}\b",
+        r"\blast (?:one|ones|items?|pieces?)\b",
+        rf"\b{_NUMBER} (?:left|remaining)(?! (?:hours?|days?|min))", r"\blow (?:in )?stock", r"\bfew left",
+        r"\bselling (?:out|fast)", r"\balmost (?:gone|sold out)", r"\bnearly (?:gone|sold out)", r"\bgoing fast",
+        r"\bwhile (?:stocks?|supplies) last", r"\blimited (?:stock|quantit\w+|edition|supply|availability)", r"\brare\b",
+        r"\bscarce", r"\bhigh demand", r"\bsell(?:s|ing)? out", r"\bin (?:your|another|other) (?:cart|carts|basket|baskets)",
+    ),
+    Claim.SOCIAL_PROOF: (
+        r"\bbest[- ]?sell(?:er|ing)", r"\btop[- ]?(?:rated|seller|selling|pick)", r"\bmost (?:popular|loved|bought|wanted)",
+        r"\bpopular\b", r"\btrending", r"\bviral", r"\bcustomers?'? (?:favou?rites?|love|loved|also)", r"\bfan favou?rite",
+        rf"\b{_NUMBER}\+? (?:people|customers|shoppers|others|buyers|neighbou?rs)", rf"\bbought {_NUMBER}",
+        rf"\b{_NUMBER}\+? (?:sold|bought|bought this|viewing|watching|looking)", r"\b(?:everyone|everybody)\b",
+        r"\bpeople (?:are )?(?:viewing|watching|looking|bought|buying|love)", r"\b#1\b", r"\bnumber one\b",
+        r"\b\d(?:\.\d)? ?(?:stars?|★)", r"\brecommended by \d",
+    ),
+}  # fmt: skip
+_PATTERNS = {claim: re.compile("|".join(words)) for claim, words in _LEXICON.items()}
+
+
+def classify(badge: str | None) -> Claim:
+    """Return which claims a badge text makes; a text with no known claim makes none.
+
+    Example:
+        >>> classify("Only 3 left - hurry!")
+        <Claim.URGENCY|SCARCITY: 3>
+        >>> classify("New this week")
+        <Claim.NONE: 0>
+    """
+    if not badge:
+        return Claim.NONE
+    text = unicodedata.normalize("NFKC", badge).casefold().replace("\u2019", "'")
+    found = Claim.NONE
+    for claim, pattern in _PATTERNS.items():
+        if pattern.search(text):
+            found |= claim
+    return found
+
+
+def claimed_number(badge: str) -> float:
+    """Return the largest number that a badge text names, NaN where it names none.
+
+    Example:
+        >>> claimed_number("1,200 people bought this")
+        1200.0
+    """
+    numbers = re.findall(r"\d[\d.,]*k?", unicodedata.normalize("NFKC", badge).casefold())
+    found = []
+    for number in numbers:
+        digits = re.sub(r"[.,](?=\d{3}\b)", "", number.rstrip("k.,")).replace(",", ".")
+        try:
+            found.append(float(digits) * (1000 if number.endswith("k") else 1))
+        except ValueError:
+            continue
+    return max(found, default=float("nan"))

@@ -1,0 +1,171 @@
+"""What is known of a block of users, as flat arrays grouped by user: their events, and what they were shown."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from boundary.candidates import rows_of_users
+from boundary.words import KIND_NAMES
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import polars as pl
+
+Times = npt.NDArray[np.int64]
+ENTRY_KINDS = ("shown", "dismiss", "too_personal", "too_often", "too_pushy")
+SHOWN, DISMISSED = 0, 1
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """Events of a block of users, grouped by user and in order of time within a user.
+
+    Attributes:
+        offsets: (U + 1,) int64.
+        item_row: (E,) int32, -1 for an item that is not in the catalogue.
+        kind: (E,) uint8, see ``boundary.words.Kind``.
+        at: (E,) int64, microseconds UTC.
+        unit_price: (E,) float32, NaN where there is none.
+        quantity: (E,) float32, NaN where there is none.
+    """
+
+    offsets: npt.NDArray[np.int64]
+    item_row: npt.NDArray[np.int32]
+    kind: npt.NDArray[np.uint8]
+    at: Times
+    unit_price: npt.NDArray[np.float32]
+    quantity: npt.NDArray[np.float32]
+
+    @property
+    def users(self) -> int:
+        return len(self.offsets) - 1
+
+    @classmethod
+    def empty(cls, users: int) -> History:
+        return cls(
+            np.zeros(users + 1, np.int64), np.empty(0, np.int32), np.empty(0, np.uint8), np.empty(0, np.int64),
+            np.empty(0, np.float32), np.empty(0, np.float32),
+        )  # fmt: skip
+
+    @classmethod
+    def from_frame(
+        cls, events: pl.DataFrame, user_ids: Sequence[str], row_of_item: Mapping[str, int]
+    ) -> History:
+        """Group a validated events table by the given users; events of other users are left out.
+
+        Example:
+            >>> import polars as pl, datetime as dt
+            >>> at = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
+            >>> events = pl.DataFrame({"user_id": ["ann"], "item_id": ["tea"], "kind": ["view"], "at": [at],
+            ...     "quantity": [None], "unit_price": [None]},
+            ...     schema_overrides={"quantity": pl.Float64, "unit_price": pl.Float64})
+            >>> History.from_frame(events, ["bob", "ann"], {"tea": 0}).offsets.tolist()
+            [0, 0, 1]
+        """
+        import polars as pl
+
+        def codes(column: str, words: Sequence[str], places: Sequence[int]) -> pl.Expr:
+            return pl.col(column).cast(pl.String).replace_strict(
+                list(words), list(places), default=-1, return_dtype=pl.Int64
+            )
+
+        users = events.select(codes("user_id", user_ids, range(len(user_ids)))).to_series().to_numpy()
+        order = np.lexsort((events["at"].dt.timestamp("us").to_numpy(), users))
+        order = order[users[order] >= 0]
+        frame = events[order]
+        items = frame.select(
+            codes("item_id", list(row_of_item), list(row_of_item.values())).cast(pl.Int32)
+        ).to_series()
+
+        def floats(column: str) -> npt.NDArray[np.float32]:
+            return frame[column].cast(pl.Float32).fill_null(float("nan")).to_numpy()
+
+        return cls(
+            np.concatenate([[0], np.cumsum(np.bincount(users[order], minlength=len(user_ids)))]).astype(np.int64),
+            items.to_numpy(),
+            frame.select(codes("kind", KIND_NAMES, range(len(KIND_NAMES))).cast(pl.UInt8)).to_series().to_numpy(),
+            frame["at"].dt.timestamp("us").to_numpy(),
+            floats("unit_price"),
+            floats("quantity"),
+        )
+
+    def take(self, users: npt.NDArray[np.int64]) -> History:
+        """Return the history of the given user positions, in that order; a position of -1 has none."""
+        if len(users) == 1 and users[0] >= 0:  # one user's events lie together: a view will do
+            part = slice(int(self.offsets[users[0]]), int(self.offsets[users[0] + 1]))
+            return self._where(part, np.array([0, part.stop - part.start], np.int64))
+        rows, offsets = rows_of_users(np.append(self.offsets, self.offsets[-1]), users % (self.users + 1))
+        return self._where(rows, offsets)
+
+    def only(self, mask: npt.NDArray[np.bool_]) -> History:
+        """Return the events where the mask holds, for the same users."""
+        counts = np.concatenate([[0], np.cumsum(mask)])
+        return self._where(mask, counts[self.offsets])
+
+    def _where(self, rows: slice | npt.NDArray[np.generic], offsets: npt.NDArray[np.int64]) -> History:
+        return History(
+            offsets, self.item_row[rows], self.kind[rows], self.at[rows], self.unit_price[rows],
+            self.quantity[rows],
+        )  # fmt: skip
+
+    @property
+    def user_row(self) -> npt.NDArray[np.int64]:
+        """(E,) the user position of each event."""
+        return np.repeat(np.arange(self.users), np.diff(self.offsets))
+
+
+@dataclass(frozen=True, slots=True)
+class Exposures:
+    """Ledger entries of a block of users, grouped by user: what was shown, and the feedback that came.
+
+    Attributes:
+        offsets: (U + 1,) int64.
+        item_row: (E,) int32, -1 where the entry is about no item of the catalogue.
+        kind: (E,) uint8, place in ``ENTRY_KINDS``.
+        surface: (E,) int32, place in ``surfaces``.
+        at: (E,) int64, microseconds UTC.
+        slate: (E,) int32, equal within one user for entries of one slate.
+        surfaces: names of the surfaces.
+    """
+
+    offsets: npt.NDArray[np.int64]
+    item_row: npt.NDArray[np.int32]
+    kind: npt.NDArray[np.uint8]
+    surface: npt.NDArray[np.int32]
+    at: Times
+    slate: npt.NDArray[np.int32]
+    surfaces: tuple[str, ...]
+
+    @property
+    def users(self) -> int:
+        return len(self.offsets) - 1
+
+    @classmethod
+    def empty(cls, users: int) -> Exposures:
+        none = np.empty(0, np.int32)
+        return cls(
+            np.zeros(users + 1, np.int64), none, np.empty(0, np.uint8), none, np.empty(0, np.int64), none, ()
+        )
+
+    def take(self, users: npt.NDArray[np.int64]) -> Exposures:
+        """Return the entries of the given user positions, in that order."""
+        rows, offsets = rows_of_users(self.offsets, users)
+        return self._where(rows, offsets)
+
+    def only(self, mask: npt.NDArray[np.bool_]) -> Exposures:
+        """Return the entries where the mask holds, for the same users."""
+        counts = np.concatenate([[0], np.cumsum(mask)])
+        return self._where(mask, counts[self.offsets])
+
+    def _where(self, rows: npt.NDArray[np.generic], offsets: npt.NDArray[np.int64]) -> Exposures:
+        return Exposures(
+            offsets, self.item_row[rows], self.kind[rows], self.surface[rows], self.at[rows], self.slate[rows],
+            self.surfaces,
+        )  # fmt: skip
+
+

@@ -1,0 +1,230 @@
+"""Who the shoppers of a block are to the shop: what they agreed to, how well they are known, what they complained of."""
+
+from __future__ import annotations
+
+import datetime as dt
+import zoneinfo
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from boundary import kernel
+from boundary.history import ENTRY_KINDS
+from boundary.words import COMPLAINTS, MICROSECONDS_A_DAY, Family, Tier
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import polars as pl
+
+    from boundary.history import Exposures, History
+    from boundary.policy import Policy
+
+Floats = npt.NDArray[np.float32]
+Flags = npt.NDArray[np.bool_]
+PERSONALISE = "personalise"
+
+
+@dataclass(frozen=True)
+class Customers:
+    """What shoppers agreed to, (U,) each; a shopper without a row in the table is not ``known``.
+
+    Attributes:
+        known: the table has a row.
+        agreed: int32 place in ``purposes``.
+        purposes: the distinct sets of purposes and channels.
+        opted_out: an opt-out signal stands; True also for who is not known.
+        since: int64 microseconds UTC, 0 is unknown.
+        zone: int32 place in ``zones``, -1 is unknown.
+        zones: IANA names.
+        optin_bits: uint32, sensitive families the shopper asked for.
+    """
+
+    known: Flags
+    agreed: npt.NDArray[np.int32]
+    purposes: tuple[frozenset[str], ...]
+    opted_out: Flags
+    since: npt.NDArray[np.int64]
+    zone: npt.NDArray[np.int32]
+    zones: tuple[str, ...]
+    optin_bits: npt.NDArray[np.uint32]
+
+    @classmethod
+    def strangers(cls, users: int) -> Customers:
+        """Return customers of whom nothing is known."""
+        return cls(
+            np.zeros(users, bool), np.zeros(users, np.int32), (frozenset(),), np.zeros(users, bool),
+            np.zeros(users, np.int64), np.full(users, -1, np.int32), (), np.zeros(users, np.uint32),
+        )  # fmt: skip
+
+    @classmethod
+    def compile(
+        cls, frame: pl.DataFrame | None, user_ids: Sequence[str], families: Sequence[str]
+    ) -> Customers:
+        """Compile a validated customers table for the given users, in their order."""
+        customers = cls.strangers(len(user_ids))
+        if frame is None:
+            return customers
+        bit = {family: np.uint32(1) << np.uint32(place) for place, family in enumerate(families)}
+        row_of = {user: row for row, user in enumerate(user_ids)}
+        purposes: dict[frozenset[str], int] = {frozenset(): 0}
+        zones: dict[str, int] = {}
+        for line in frame.iter_rows(named=True):
+            row = row_of.get(line["user_id"])
+            if row is None:
+                continue
+            agreed = frozenset(line["consent"] or ()) | frozenset(line["channels"] or ())
+            customers.known[row] = True
+            customers.agreed[row] = purposes.setdefault(agreed, len(purposes))
+            customers.opted_out[row] = line["opted_out"] is not False
+            customers.since[row] = int(line["since"].timestamp() * 1_000_000) if line["since"] else 0
+            if line["timezone"]:
+                customers.zone[row] = zones.setdefault(line["timezone"], len(zones))
+            for family in line.get("sensitive_optin") or ():
+                customers.optin_bits[row] |= bit.get(family, np.uint32(0))
+        return cls(
+            customers.known, customers.agreed, tuple(purposes), customers.opted_out, customers.since, customers.zone,
+            tuple(zones), customers.optin_bits,
+        )  # fmt: skip
+
+    def take(self, users: npt.NDArray[np.int64]) -> Customers:
+        """Return the given positions; -1 is a stranger."""
+        seen = users >= 0
+        if not len(self.known):
+            return Customers.strangers(len(users))
+        at = np.where(seen, users, 0)
+        return Customers(
+            self.known[at] & seen, np.where(seen, self.agreed[at], 0), self.purposes, self.opted_out[at] & seen,
+            np.where(seen, self.since[at], 0), np.where(seen, self.zone[at], -1), self.zones,
+            np.where(seen, self.optin_bits[at], 0).astype(np.uint32),
+        )  # fmt: skip
+
+    def agreed_to(self, purpose: str) -> Flags:
+        """Return who granted a purpose (or channel)."""
+        granted = np.array([purpose in purposes for purposes in self.purposes], dtype=bool)
+        return self.known & granted[self.agreed]
+
+
+@dataclass(frozen=True)
+class Shoppers:
+    """Facts of a block of users at one moment, (U,) each.
+
+    Attributes:
+        customers: what they agreed to.
+        tier: uint8, see ``boundary.words.Tier``.
+        known: the shop has a customer row or events of them.
+        tenure_days: float32 since they joined or first came.
+        purchases, baskets: float32 counts.
+        ticket: float32, mean spend of a basket.
+        ease: family to float32 in (0, 1]; 1 without complaints, less where they complained.
+    """
+
+    customers: Customers
+    tier: npt.NDArray[np.uint8]
+    known: Flags
+    tenure_days: Floats
+    purchases: Floats
+    baskets: Floats
+    ticket: Floats
+    ease: dict[Family, Floats]
+
+    @property
+    def users(self) -> int:
+        return len(self.tier)
+
+    @classmethod
+    def meet(
+        cls,
+        customers: Customers,
+        history: History,
+        exposures: Exposures | None,
+        *,
+        policy: Policy,
+        now: int,
+    ) -> Shoppers:
+        """Compute the tier and standing of each shopper of a block.
+
+        A shopper whose ledger cannot be read (``exposures`` is None) is a guest.
+
+        Args:
+            customers: (U,) of the block.
+            history: (U,) all their events, admitted or not.
+            exposures: (U,) their ledger entries, None where the ledger is down.
+            policy: gives the terms of each tier and the steps of feedback.
+            now: microseconds UTC.
+        """
+        users = history.users
+        first = np.full(users, kernel.NEVER, np.int64)
+        purchases, baskets, spend = (np.zeros(users, np.float32) for _ in range(3))
+        kernel.relationship(
+            history.offsets, history.kind, history.at, history.unit_price, history.quantity,
+            first, purchases, baskets, spend,
+        )  # fmt: skip
+        came = first != kernel.NEVER
+        joined = np.where(customers.since > 0, customers.since, np.where(came, first, now))
+        tenure = (np.maximum(now - joined, 0) / MICROSECONDS_A_DAY).astype(np.float32)
+        ticket = np.divide(spend, baskets, out=np.zeros(users, np.float32), where=baskets > 0)
+        tier = np.full(users, Tier.GUEST, np.uint8)
+        for step in (Tier.NEWCOMER, Tier.REGULAR):
+            terms = policy.tiers[step]
+            reached = (
+                (tenure >= terms.days) & (purchases >= terms.purchases) & (ticket >= terms.ticket)
+                if step is Tier.NEWCOMER
+                else (tier == Tier.NEWCOMER)
+                & (tenure >= terms.days)
+                & (purchases >= terms.purchases)
+                & (ticket >= terms.ticket)
+            )
+            tier[reached] = step
+        tier[~customers.agreed_to(PERSONALISE) | customers.opted_out] = Tier.GUEST
+        if exposures is None:
+            tier[:] = Tier.GUEST
+        return cls(
+            customers=customers,
+            tier=tier,
+            known=customers.known | (history.offsets[1:] > history.offsets[:-1]),
+            tenure_days=tenure,
+            purchases=purchases,
+            baskets=baskets,
+            ticket=ticket,
+            ease=_ease(exposures, users, policy=policy, now=now),
+        )
+
+    def take(self, users: npt.NDArray[np.int64]) -> Shoppers:
+        """Return the given positions of the block."""
+        columns = {
+            f.name: getattr(self, f.name)[users] for f in fields(self) if f.name not in {"customers", "ease"}
+        }
+        ease = {family: values[users] for family, values in self.ease.items()}
+        return Shoppers(customers=self.customers.take(users), ease=ease, **columns)
+
+    def local_hours(self, now: int) -> Floats:
+        """Return each shopper's local time of day in hours; NaN where the time zone is not known."""
+        moment = dt.datetime.fromtimestamp(now / 1_000_000, tz=dt.UTC)
+        hours = np.full(len(self.customers.zones) + 1, np.nan, np.float32)
+        for place, name in enumerate(self.customers.zones):
+            try:
+                local = moment.astimezone(zoneinfo.ZoneInfo(name))
+            except (zoneinfo.ZoneInfoNotFoundError, ValueError):
+                continue
+            hours[place] = local.hour + local.minute / 60 + local.second / 3600
+        return hours[self.customers.zone]
+
+
+def _ease(exposures: Exposures | None, users: int, *, policy: Policy, now: int) -> dict[Family, Floats]:
+    """Weigh the complaints: each costs one step, fades over ``relax_days``, and all together cost at most ``most``."""
+    terms = policy.feedback
+    ease = {family: np.ones(users, np.float32) for family in COMPLAINTS.values()}
+    if exposures is None or not len(exposures.at):
+        return ease
+    owner = np.repeat(np.arange(users), np.diff(exposures.offsets))
+    age = np.maximum(now - exposures.at, 0) / MICROSECONDS_A_DAY
+    weight = np.clip(1 - age / terms.relax_days, 0, 1)
+    for complaint, family in COMPLAINTS.items():
+        said = exposures.kind == ENTRY_KINDS.index(complaint)
+        if said.any():
+            heard = np.bincount(owner[said], weights=weight[said], minlength=users)
+            ease[family] = (1 - terms.step * np.minimum(heard, terms.most)).astype(np.float32)
+    return ease
