@@ -12,13 +12,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 from scipy.sparse import csr_matrix
 
+from boundary.words import KIND_NAMES
 from recsys.models.store import load_csr, save_csr
 
 Rows = npt.NDArray[np.int32]
@@ -83,6 +84,27 @@ class Weighing:
             )
             weighed = weighed.with_columns(weight=pl.col("weight") * pl.lit(0.5).pow(lives))
         return weighed.select("user_id", "item_id", "weight")
+
+    def weights(self, kind: npt.NDArray[np.uint8], age: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+        """Return the weight of each event, (E,), from its kind's code and its age in microseconds.
+
+        Example:
+            >>> Weighing({"purchase": 1.0}, half_life=timedelta(days=1)).weights(
+            ...     np.array([2, 0], np.uint8), np.array([86_400_000_000, 0])).tolist()
+            [0.5, 0.0]
+        """
+        of_kind = np.array([self.kinds.get(name, 0.0) for name in KIND_NAMES], np.float32)
+        weights: npt.NDArray[np.float32] = of_kind[kind]
+        if self.half_life is not None:
+            lives = age / (self.half_life / timedelta(microseconds=1))
+            weights = weights * np.exp2(-lives).astype(np.float32)
+        return weights
+
+    @classmethod
+    def from_dict(cls, settings: Mapping[str, Any]) -> Weighing:
+        """Read what ``to_dict`` wrote."""
+        days = settings["half_life_days"]
+        return cls(dict(settings["kinds"]), half_life=None if days is None else timedelta(days=days))
 
     def to_dict(self) -> dict[str, object]:
         """Return the settings as plain words and numbers."""
