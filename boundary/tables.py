@@ -289,10 +289,11 @@ def _reasons(
     told["duplicate"] = ~first
     rows = typed.with_row_index(_ROW).filter(first)
     details = _numbered(schema).filter(rows).failure.details()
-    for rule in details.columns[len(rows.columns) :]:
-        at = details.filter(pl.col(rule) == "invalid")[_ROW]
-        if at.is_empty():
+    failed = details.select(pl.col(details.columns[len(rows.columns) :]) == "invalid")
+    for rule, found in zip(failed.columns, failed.select(pl.all().any()).row(0), strict=True):
+        if not found:
             continue
+        at = details[_ROW].filter(failed[rule])
         broken = pl.zeros(typed.height, pl.UInt8, eager=True).scatter(at, 1).cast(pl.Boolean)
         name, _, what = rule.partition("|")
         if what == "nullability" and name in unreadable.columns:

@@ -101,9 +101,7 @@ def prepare(
     now = _moment(as_of, lines)
     known = good.filter(pl.col("at") < now)
     if known.is_empty():
-        raise TableError(
-            f"as_of {now:%Y-%m-%d} is not after the first sale, {good['at'].min()}: give a later moment"
-        )
+        raise TableError(f"as_of {now:%Y-%m-%d} is not after the first sale: give a later moment")
     tell("counting the promotions", 0.2)
     promotions = _promotions(folder, good, choices)
     tell("telling the prices", 0.5)
@@ -203,7 +201,7 @@ def _week_until(moment: dt.datetime) -> dt.datetime:
 
 def _moment(as_of: dt.datetime | None, lines: pl.DataFrame) -> dt.datetime:
     if as_of is None:
-        return _week_start(lines["week"].cast(pl.Int64).to_list()[-1] + 1)
+        return _week_start(lines.select(pl.col("week").max()).item() + 1)
     return as_of if as_of.tzinfo else as_of.replace(tzinfo=dt.UTC)
 
 

@@ -11,9 +11,9 @@ def prices(lines: pl.DataFrame, week: dt.datetime, *, price_days: int, low_days:
     """Give each item's price, the price it is marked down from, and its lowest price before this week.
 
     A product sold in the week that begins at `week` costs the median of that week; any other, the median of
-    the `price_days` before its last sale. The `low_days` before the week are looked at by stretches of seven
-    days, each with the median of its sales. The lowest of them is what a discount must be measured by (Directive
-    98/6/EC, Article 6a); their median is the usual price, and a product sold below it this week is marked down.
+    `price_days` before its last sale. The `low_days` before the week are cut into stretches of seven days,
+    each with the median of its sales. The lowest of these is what a discount must be measured by (Directive
+    98/6/EC, Article 6a); their median is the usual price, and what costs less this week is marked down.
 
     Args:
         lines: sales with `item_id`, `at` and `shelf` (price of one on the shelf).
