@@ -156,13 +156,14 @@ class Facts:
         return self._pairs["evidence_at"]
 
     @cached_property
-    def repeated(self) -> Flags:
-        """Rows whose item stands further up in the same shopper's list."""
-        repeat = np.zeros(self.size, bool)
+    def repeats(self) -> tuple[Flags, Flags]:
+        """Rows whose item stands further up in the shopper's list: from the same source, and from another one."""
+        repeat, twin = np.zeros(self.size, bool), np.zeros(self.size, bool)
+        rows = self.candidates
         if self.catalogue.items:
-            scratch = _scratch("last_user", self.catalogue.items, np.int64, -1)
-            kernel.find_repeats(self.candidates.offsets, self.candidates.item_row, scratch, repeat)
-        return repeat
+            seen = _scratch("seen", self.catalogue.items, np.uint8, 0)
+            kernel.find_repeats(rows.offsets, rows.item_row, rows.source, seen, repeat, twin)
+        return repeat, twin
 
     @cached_property
     def dismissed(self) -> tuple[Floats, Times]:

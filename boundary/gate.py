@@ -14,7 +14,7 @@ from boundary.facts import Context, Facts, ItemFacts
 from boundary.rules import BIT
 from boundary.rules.base import Flags, Quota, Rule
 from boundary.rules.guard import GUARDS, RULE_ERROR, SLATE_FULL
-from boundary.shoppers import PERSONALISE, Customers, Shoppers
+from boundary.shoppers import PERSONALISE, Shoppers
 from boundary.verdict import Verdict
 from boundary.words import KIND_NAMES, MICROSECONDS_A_DAY, SOURCE_NAMES, Tier
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from boundary.catalogue import Catalogue
     from boundary.history import Exposures, History
     from boundary.policy import Policy
+    from boundary.shoppers import Customers
 
 Bits = npt.NDArray[np.uint64]
 ROWS_AT_ONCE = 1 << 16  # a block's rows are judged in pieces that stay in the cache
@@ -50,15 +51,21 @@ class Gate:
         self._items = ItemFacts(catalogue)
         self._item_bits: dict[tuple[Rule, ...], npt.NDArray[np.uint64] | None] = {}
 
-    def admit(self, history: History, customers: Customers, *, now: int, tiers: npt.NDArray[np.uint8]) -> Admission:
+    def meet(
+        self, customers: Customers, history: History, exposures: Exposures | None, *, now: int
+    ) -> Shoppers:
+        """Compute who the shoppers of a block are to the shop; see ``boundary.shoppers.Shoppers.meet``."""
+        return Shoppers.meet(customers, history, exposures, policy=self.policy, now=now)
+
+    def admit(self, history: History, shoppers: Shoppers, *, now: int) -> Admission:
         """Decide which of a block's events may be remembered as evidence.
 
         Args:
             history: events of U users.
-            customers: (U,) what they agreed to.
+            shoppers: (U,) from ``meet``.
             now: microseconds UTC.
-            tiers: (U,) see ``Shoppers.tier``.
         """
+        customers, tiers = shoppers.customers, shoppers.tier
         mask = np.ones(len(history.at), bool)
         counts: dict[str, int] = {}
         owner, terms = history.user_row, self.policy.admit
@@ -92,7 +99,7 @@ class Gate:
         self,
         candidates: Candidates,
         *,
-        customers: Customers,
+        shoppers: Shoppers,
         history: History,
         exposures: Exposures | None,
         context: Context,
@@ -101,12 +108,11 @@ class Gate:
 
         Args:
             candidates: ranked rows of U users, from any recommender.
-            customers: (U,) what they agreed to.
+            shoppers: (U,) from ``meet``.
             history: (U,) all their events, admitted as evidence or not.
             exposures: (U,) what they were shown; None where the ledger is down.
             context: surface, intent, slots and time.
         """
-        shoppers = Shoppers.meet(customers, history, exposures, policy=self.policy, now=context.now)
         kept, enforced, shadowed = _blank(candidates.rows)
         pieces = _pieces(candidates, shoppers.tier)
         for users, rows in pieces:
@@ -123,6 +129,19 @@ class Gate:
         return Verdict(
             candidates, self.catalogue.item_ids, context, kept, enforced, shadowed, self.policy.digest
         )
+
+    def item_mask(self, source: str, *, surface: str = "", intent: str = "browse") -> Flags:
+        """Return the items, (I,), that no rule about items alone withholds from a source, for a regular shopper."""
+        rules = self.policy.rules_for(surface=surface, intent=intent, tier=Tier.REGULAR)
+        judged = tuple(
+            rule for rule in rules.values()
+            if rule.enforce == "enforce" and source in rule.sources and rule.grain == "item"
+        )  # fmt: skip
+        bits = self._bits_of_items(judged)
+        if bits is None:
+            return np.zeros(self.catalogue.items, bool)
+        open_to: Flags = (bits == 0) & ~self.catalogue.unclassified & (self.catalogue.family_bits == 0)
+        return open_to
 
     def _judge(self, facts: Facts) -> tuple[Flags, Bits, Bits]:
         """Judge the rows of shoppers of one tier: row rules first, then the quotas down each list."""
@@ -243,7 +262,7 @@ def _spend(facts: Facts, rules: list[Quota], kept: Flags, enforced: Bits, shadow
     for place, (_, terms) in enumerate(quotas):
         share[place] = terms.share * (1.0 if terms.eased_by is None else facts.shoppers.ease[terms.eased_by])
     kernel.spend_quotas(
-        facts.candidates.offsets, enforced != 0, np.full(users, n, np.int64), facts.item("promoted"),
+        facts.candidates.offsets, facts.item_row, facts.repeats[1], BIT["not_a_candidate"], enforced != 0, np.full(users, n, np.int64), facts.item("promoted"),
         np.minimum(facts.candidates.source, len(SOURCE_NAMES) - 1), facts.item("category"), facts.item("brand"),
         column((terms.kind for _, terms in quotas), np.int64),
         column((rule.enforce == "enforce" for rule, _ in quotas), np.bool_),

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from boundary.candidates import rows_of_users
-from boundary.words import KIND_NAMES
+from boundary.words import KIND_NAMES, Kind
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -106,6 +106,36 @@ class History:
         """Return the events where the mask holds, for the same users."""
         counts = np.concatenate([[0], np.cumsum(mask)])
         return self._where(mask, counts[self.offsets])
+
+    def with_views(
+        self, rows: Sequence[Sequence[int]], *, at: int
+    ) -> tuple[History, npt.NDArray[np.bool_]]:
+        """Return the history with views of the given item rows added to each user at ``at``, and which events those are."""
+        widths = np.array([len(user) for user in rows], np.int64)
+        added = np.array([row for user in rows for row in user], np.int32)
+        users = np.repeat(np.arange(self.users), widths)
+        owner = np.concatenate([self.user_row, users])
+        order = np.argsort(owner, kind="stable")
+        blank = np.full(len(added), np.nan, np.float32)
+        joined = History(
+            self.offsets + np.concatenate([[0], np.cumsum(widths)]),
+            np.concatenate([self.item_row, added])[order],
+            np.concatenate([self.kind, np.full(len(added), Kind.VIEW, np.uint8)])[order],
+            np.concatenate([self.at, np.full(len(added), at, np.int64)])[order],
+            np.concatenate([self.unit_price, blank])[order],
+            np.concatenate([self.quantity, blank])[order],
+        )
+        return joined, order >= len(self.at)
+
+    def strongest_kinds(
+        self, users: npt.NDArray[np.integer], item_row: npt.NDArray[np.int32]
+    ) -> npt.NDArray[np.uint8]:
+        """Return for pairs of user position and item, (R,), the strongest kind: purchase before cart before view."""
+        from boundary import kernel
+
+        out = np.zeros(len(item_row), np.uint8)
+        kernel.strongest_kinds(users.astype(np.int64), item_row, self.offsets, self.item_row, self.kind, out)
+        return out
 
     def _where(self, rows: slice | npt.NDArray[np.generic], offsets: npt.NDArray[np.int64]) -> History:
         return History(

@@ -110,19 +110,25 @@ def count_entries(row_offsets, row_key, since, offsets, keys, times, head, follo
 
 
 @_compiled
-def find_repeats(offsets, item_row, last_user, out_repeat):
-    """Mark each row whose item stands further up in the same user's list; ``last_user`` is scratch (n_items, -1)."""
+def find_repeats(offsets, item_row, source, seen, out_repeat, out_twin):
+    """Mark rows whose item stands further up in the same user's list: from the same source, or from another one.
+
+    ``seen`` is scratch, (n_items, zeros): a bit for each source.
+    """
     for user in range(len(offsets) - 1):
         for row in range(offsets[user], offsets[user + 1]):
             item = item_row[row]
-            if item < 0 or item >= len(last_user):
+            if item < 0 or item >= len(seen):
                 continue
-            if last_user[item] == user:
+            bit = np.uint8(1 << min(source[row], 7))
+            if seen[item] & bit:
                 out_repeat[row] = True
-            last_user[item] = user
-    for row in range(offsets[-1]):
-        if 0 <= item_row[row] < len(last_user):
-            last_user[item_row[row]] = -1
+            elif seen[item]:
+                out_twin[row] = True
+            seen[item] |= bit
+        for row in range(offsets[user], offsets[user + 1]):
+            if 0 <= item_row[row] < len(seen):
+                seen[item_row[row]] = 0
 
 
 @_compiled
@@ -147,13 +153,22 @@ def relationship(offsets, kinds, times, prices, quantities, out_first, out_purch
 
 
 @_compiled
+def strongest_kinds(users, item_row, offsets, items, kinds, out):
+    """Write for each pair of user and item the strongest kind, up to purchase, of the user's events with the item."""
+    for row in range(len(users)):
+        for event in range(offsets[users[row]], offsets[users[row] + 1]):
+            if items[event] == item_row[row] and out[row] < kinds[event] <= PURCHASE:
+                out[row] = kinds[event]
+
+
+@_compiled
 def spend_quotas(
-    offsets, blocked, length, promoted, source, category, brand, kind, enforced, sources, promoted_only, first, second,
+    offsets, item_row, twin, twin_bit, blocked, length, promoted, source, category, brand, kind, enforced, sources, promoted_only, first, second,
     by_brand, cap, share, bit, full_bit, out_kept, out_enforced, out_shadowed,
 ):  # fmt: skip
     """Walk down each user's ranked rows and keep those that no slate quota forbids; rows are only ever removed.
 
-    ``blocked`` rows are passed over; a user gets at most ``length`` (U,) slots. There are Q quotas, (Q,) each: ``kind`` of
+    ``blocked`` rows are passed over; a ``twin`` row is refused where another source already brought its item. A user gets at most ``length`` (U,) slots. There are Q quotas, (Q,) each: ``kind`` of
     quota, whether it is ``enforced`` or only noted, a bit mask of ``sources`` it counts, whether it counts
     ``promoted_only``, two numbers, the reason's ``bit``; ``cap`` and ``share`` are (Q, U).
 
@@ -177,6 +192,14 @@ def spend_quotas(
                 out_enforced[row] |= full_bit
                 continue
             refused = False
+            if twin[row]:
+                for slot in range(kept):
+                    if item_row[slots[slot]] == item_row[row]:
+                        out_enforced[row] |= twin_bit
+                        refused = True
+                        break
+                if refused:
+                    continue
             for quota in range(quotas):
                 if not ((sources[quota] >> source[row]) & 1) or (promoted_only[quota] and not promoted[row]):
                     continue

@@ -77,6 +77,11 @@ class Verdict:
         start, end = int(self.candidates.offsets[user]), int(self.candidates.offsets[user + 1])
         return _tally(self.enforced[start:end])
 
+    def shadow_counts_of(self, user: int) -> dict[str, int]:
+        """Return ``shadow_counts`` of one user's rows."""
+        start, end = int(self.candidates.offsets[user]), int(self.candidates.offsets[user + 1])
+        return _tally(self.shadowed[start:end])
+
     def co_counts(self) -> dict[tuple[str, str], int]:
         """Return how many rows carry both reasons of a pair."""
         sets, times = np.unique(self.enforced, return_counts=True)

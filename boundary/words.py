@@ -14,6 +14,7 @@ class Source(IntEnum):
     CROWD = 1  # the same for everybody
     EXPLORE = 2  # drawn without the profile, propensity logged
     GESTURE = 3  # not for sale
+    SESSION = 4  # from what an anonymous visitor looks at now; nothing of it is stored
 
 
 class Kind(IntEnum):

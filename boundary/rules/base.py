@@ -39,7 +39,7 @@ Floor = Annotated[Annotated[float, _number] | None, *_word, _higher]
 Days = Annotated[float, setting("higher", ge=0, le=3660)]
 _listed = BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value)
 Words = Annotated[tuple[str, ...], _listed]
-SourceName = Literal["personal", "crowd", "explore", "gesture"]
+SourceName = Literal["personal", "crowd", "explore", "gesture", "session"]
 
 
 class Rule(BaseModel):

@@ -35,11 +35,11 @@ def bad_score(facts: Facts) -> Flags:
 
 
 def not_a_candidate(facts: Facts) -> Flags:
-    """The row repeats an item of the same shopper, or claims to come from a source that there is not."""
+    """The row repeats one of the same source, or is from no source there is, or a gesture comes as a product."""
     rows = facts.candidates
     flagged: Flags = rows.source >= len(Source)
     flagged |= facts.item("gesture") != (rows.source == Source.GESTURE)
-    flagged |= facts.repeated
+    flagged |= facts.repeats[0]
     return flagged
 
 

@@ -1,0 +1,244 @@
+"""Scoring many users: in blocks, into Parquet parts that appear whole or not at all, resumable after a kill."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+
+from boundary.ledger.base import Columns, Entry, LedgerError
+from boundary.rules import BIT
+from boundary.rules.guard import SLATE_FULL
+from boundary.tables import write_parquet_atomic
+from boundary.verdict import reason_lists
+from boundary.words import KIND_NAMES, SOURCE_NAMES, Source
+from recsys.slates import why
+
+if TYPE_CHECKING:
+    from recsys.engine import Answer, Engine
+
+Progress = Callable[[int, int], None]  # users done, users in all
+MANIFEST = "manifest.json"
+
+
+class BatchError(RuntimeError):
+    """A batch cannot start or go on."""
+
+
+@dataclass(frozen=True)
+class Order:
+    """What a batch is to do.
+
+    Attributes:
+        n, surface, intent: as in ``Engine.score``.
+        now: microseconds UTC.
+        block: users scored at once.
+        withheld: also write every withheld row with its reasons.
+        record: reserve and confirm the exposures in the ledger: the batch is the sending.
+    """
+
+    n: int
+    surface: str
+    intent: str
+    now: int
+    block: int = 1024
+    withheld: bool = False
+    record: bool = False
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the order as plain words and numbers."""
+        return dict(self.__dict__)
+
+
+def score_users(
+    engine: Engine,
+    user_ids: Sequence[str],
+    out: str | Path,
+    order: Order,
+    *,
+    resume: bool = False,
+    workers: int = 2,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Score users into ``out/slates/part-*.parquet`` and return the manifest that is written beside them.
+
+    Args:
+        engine: the shop.
+        user_ids: each once; they keep their order.
+        out: directory; must be empty of parts unless ``resume``.
+        order: what to do.
+        resume: go on with a batch that was cut off; parts that are there stay as they are.
+        workers: blocks scored at the same time.
+        progress: is told users done and users in all.
+
+    Raises:
+        BatchError: the directory holds another batch, or one that would be written over.
+    """
+    out = Path(out)
+    todo = {"order": order.to_dict(), "policy_digest": engine.policy.digest, "users": len(user_ids)}
+    _claim(out, todo, resume=resume)
+    blocks = [user_ids[start : start + order.block] for start in range(0, len(user_ids), order.block)]
+
+    def work(number: int) -> int:
+        if not (out / "counts" / f"part-{number:06}.json").exists():
+            _score_part(engine, blocks[number], out, number, order)
+        return len(blocks[number])
+
+    done = 0
+    with ThreadPoolExecutor(max_workers=max(workers, 1)) as pool:
+        for finished in pool.map(work, range(len(blocks))):
+            done += finished
+            if progress is not None:
+                progress(done, len(user_ids))
+    manifest = todo | _totals(out) | {"complete": True}
+    _write_json(out / MANIFEST, manifest)
+    return manifest
+
+
+def slate_rows(engine: Engine, answer: Answer) -> pl.DataFrame:
+    """Return one row a shown slot: user_id, position, item_id, title, score, source, why."""
+    rows, verdict = answer.candidates, answer.verdict
+    kept = np.flatnonzero(verdict.kept)
+    past = rows.evidence_row[kept]
+    named = past >= 0
+    if engine.gate.catalogue.items:
+        named &= engine.gate.catalogue.speakable[np.where(named, past, 0)]
+    kinds = answer.history.strongest_kinds(rows.user_row[kept], past)
+    titles = pl.Series("title", engine.bundle.titles, dtype=pl.String)
+    place = pl.Series(np.where(named, past, -1)).replace(-1, None)
+    frame = pl.DataFrame(
+        {
+            "user_id": pl.Series(list(rows.user_ids), dtype=pl.String).gather(rows.user_row[kept]),
+            "position": verdict.positions[kept],
+            "item_id": pl.Series(engine.gate.catalogue.item_ids, dtype=pl.String).gather(rows.item_row[kept]),
+            "title": titles.gather(rows.item_row[kept]),
+            "score": rows.score[kept],
+            "source": pl.Series(SOURCE_NAMES).gather(rows.source[kept]),
+            "past": titles.gather(place),
+            "form": (rows.source[kept].astype(np.int16) * len(KIND_NAMES) + kinds) * 2 + named,
+        }
+    )
+    forms = [
+        (source * len(KIND_NAMES) + kind) * 2 + known
+        for source in range(len(SOURCE_NAMES)) for kind in range(3) for known in (0, 1)
+    ]  # fmt: skip
+    texts = [why(form // 2 // len(KIND_NAMES), "{}" if form % 2 else None, form // 2 % len(KIND_NAMES)) for form in forms]
+    form = pl.col("form").replace_strict(forms, texts, return_dtype=pl.String)
+    return frame.with_columns(
+        why=pl.when(form.str.ends_with("{}"))
+        .then(form.str.strip_suffix("{}") + pl.col("past"))
+        .otherwise(form)
+    ).drop("past", "form")
+
+
+def withheld_rows(engine: Engine, answer: Answer) -> pl.DataFrame:
+    """Return one row a candidate that the boundary withheld: user_id, item_id, source, reasons."""
+    rows, verdict = answer.candidates, answer.verdict
+    bits = verdict.enforced & ~BIT[SLATE_FULL]
+    held = np.flatnonzero(bits)
+    known = (rows.item_row[held] >= 0) & (rows.item_row[held] < engine.gate.catalogue.items)
+    place = pl.Series(np.where(known, rows.item_row[held], -1)).replace(-1, None)
+    return pl.DataFrame(
+        {
+            "user_id": pl.Series(list(rows.user_ids), dtype=pl.String).gather(rows.user_row[held]),
+            "item_id": pl.Series(engine.gate.catalogue.item_ids, dtype=pl.String).gather(place),
+            "source": pl.Series([*SOURCE_NAMES, "unknown"]).gather(np.minimum(rows.source[held], len(SOURCE_NAMES))),
+            "reasons": reason_lists(bits[held]),
+        }
+    )
+
+
+def merge_parts(folder: Path, target: Path) -> None:
+    """Join a batch's parts, in order, into one Parquet file."""
+    draft = target.with_name(f".{target.name}.part")
+    pl.scan_parquet(sorted(folder.glob("part-*.parquet"))).sink_parquet(draft)
+    draft.replace(target)
+
+
+def _score_part(engine: Engine, user_ids: Sequence[str], out: Path, number: int, order: Order) -> None:
+    answer = engine.score_block(
+        user_ids, n=order.n, surface=order.surface, intent=order.intent, now=order.now
+    )
+    if order.record:
+        _record(engine, answer, order, number)
+    name = f"part-{number:06}"
+    slates = slate_rows(engine, answer)
+    write_parquet_atomic(slates, out / "slates" / f"{name}.parquet")
+    if order.withheld:
+        write_parquet_atomic(withheld_rows(engine, answer), out / "withheld" / f"{name}.parquet")
+    counts = {
+        "users": len(user_ids),
+        "candidates": answer.candidates.rows,
+        "shown": len(slates),
+        "withheld": answer.verdict.counts(),
+        "shadow": answer.verdict.shadow_counts(),
+        "sources": dict(Counter(slates["source"].to_list())),
+    }
+    _write_json(out / "counts" / f"{name}.json", counts)
+
+
+def _record(engine: Engine, answer: Answer, order: Order, number: int) -> None:
+    """Write the block's exposures under the turns that were read; users who moved on meanwhile lose their slate."""
+    if engine.ledger is None:
+        raise BatchError("`record` needs a ledger but there is none; give one")
+    rows, verdict = answer.candidates, answer.verdict
+    kept = np.flatnonzero(verdict.kept)
+    positions = verdict.positions
+    ids = engine.gate.catalogue.item_ids
+    entries = [
+        Entry(
+            "shown", ids[rows.item_row[row]], order.surface, order.now,
+            f"{verdict.decision_id}-{number}", int(positions[row]), Source(int(rows.source[row])).name.lower(), True,
+        )
+        for row in kept.tolist()
+    ]  # fmt: skip
+    offsets = np.concatenate([[0], np.cumsum(verdict.kept)])[rows.offsets]
+    try:
+        taken = engine.ledger.append_block(
+            list(rows.user_ids), offsets, Columns.of(entries), expected_turns=answer.turns
+        )
+    except LedgerError as error:
+        raise BatchError(f"the ledger could not record block {number} ({error}); mend it and resume") from error
+    verdict.kept[~taken[rows.user_row]] = False
+
+
+def _claim(out: Path, todo: dict[str, Any], *, resume: bool) -> None:
+    plan = out / "order.json"
+    for folder in ("slates", "withheld", "counts"):
+        (out / folder).mkdir(parents=True, exist_ok=True)
+    if plan.exists():
+        if not resume:
+            raise BatchError(f"{out} already holds a batch; add --resume to go on with it, or choose another folder")
+        if json.loads(plan.read_text(encoding="utf-8")) != todo:
+            raise BatchError(f"{out} holds a batch of another order or policy; choose another folder")
+    _write_json(plan, todo)
+
+
+def _totals(out: Path) -> dict[str, Any]:
+    totals: dict[str, Any] = {"candidates": 0, "shown": 0, "scored": 0}
+    tallies: dict[str, Counter[str]] = {"withheld": Counter(), "shadow": Counter(), "sources": Counter()}
+    for part in _parts(out):
+        totals["scored"] += part["users"]
+        for key in ("candidates", "shown"):
+            totals[key] += part[key]
+        for key, tally in tallies.items():
+            tally.update(part[key])
+    return totals | {key: dict(tally.most_common()) for key, tally in tallies.items()}
+
+
+def _parts(out: Path) -> Iterator[dict[str, Any]]:
+    for path in sorted((out / "counts").glob("part-*.json")):
+        yield json.loads(path.read_text(encoding="utf-8"))
+
+
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+    draft = path.with_name(f".{path.name}.part")
+    draft.write_text(json.dumps(content, indent=2), encoding="utf-8")
+    draft.replace(path)

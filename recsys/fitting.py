@@ -1,0 +1,259 @@
+"""From validated tables to a bundle: what is admitted, what is learned from it, and what is learned for the boundary."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+from scipy.sparse import csr_matrix
+
+from boundary.associations import Blindfold, labels, learn_blindfold, learn_proxies
+from boundary.catalogue import Catalogue
+from boundary.gate import Gate
+from boundary.history import Exposures, History
+from boundary.shoppers import Customers
+from boundary.words import Kind
+from recsys.bundle import Bundle
+from recsys.interactions import Weighing
+
+if TYPE_CHECKING:
+    from boundary.policy import Policy
+    from boundary.shoppers import Shoppers
+    from boundary.taxonomy import Taxonomy
+    from recsys.models import Recommender
+
+Step = Callable[[str, float], None]  # what is being done, and the share of the whole that is done
+
+
+@dataclass(frozen=True)
+class Shelf:
+    """How long the crowd shelf is, and how many items explore slots draw from."""
+
+    crowd: int = 200
+    explore: int = 5000
+
+
+def evidence_of(
+    history: History,
+    weighing: Weighing,
+    *,
+    items: int,
+    now: int,
+    fresh: npt.NDArray[np.bool_] | None = None,
+) -> csr_matrix:
+    """Return users x items weights of a block's admitted events; weights of one user's events on an item add up.
+
+    Args:
+        history: (U,) admitted events.
+        weighing: weight of each kind, and the half-life.
+        items: number of items in the catalogue.
+        now: microseconds UTC; an event that lies ahead counts as new.
+        fresh: (E,) events of the session under way; each counts as the strongest kind does.
+
+    Example:
+        >>> now = 1_000_000
+        >>> two = History(np.array([0, 2]), np.array([3, 3], np.int32), np.array([2, 2], np.uint8),
+        ...     np.array([0, now]), np.ones(2, np.float32), np.ones(2, np.float32))
+        >>> evidence_of(two, Weighing({"purchase": 1.0}), items=4, now=now).toarray().tolist()
+        [[0.0, 0.0, 0.0, 2.0]]
+    """
+    weights = weighing.weights(history.kind, np.maximum(now - history.at, 0))
+    if fresh is not None and fresh.any():
+        weights[fresh] = max(weighing.kinds.values())
+    counts = weights > 0
+    kept = history if counts.all() else history.only(counts)
+    rows = csr_matrix(
+        (weights if kept is history else weights[counts], kept.item_row, kept.offsets),
+        shape=(history.users, items),
+        copy=True,
+    )
+    rows.sum_duplicates()
+    return rows
+
+
+def purchases(history: History, *, items: int) -> csr_matrix:
+    """Return users x items, 1.0 where the user ever bought the item."""
+    return stored(history.only(history.kind == Kind.PURCHASE), items=items)
+
+
+def stored(history: History, *, items: int) -> csr_matrix:
+    """Return users x items, 1.0 where the history has any event of the user with the item."""
+    known = (history.item_row >= 0) & (history.item_row < items)
+    kept = history if known.all() else history.only(known)
+    rows = csr_matrix(
+        (np.ones(len(kept.at), np.float32), kept.item_row, kept.offsets), shape=(history.users, items), copy=True
+    )
+    rows.sum_duplicates()
+    rows.data[:] = 1
+    return rows
+
+
+def fit_bundle(
+    events: pl.DataFrame,
+    catalogue: pl.DataFrame,
+    customers: pl.DataFrame | None,
+    *,
+    taxonomy: Taxonomy,
+    policy: Policy,
+    model: Recommender,
+    weighing: Weighing,
+    now: int,
+    seed: int,
+    shelf: Shelf | None = None,
+    step: Step | None = None,
+) -> Bundle:
+    """Fit a shop.
+
+    Args:
+        events, catalogue, customers: validated rows of ``boundary.tables``; without customers nobody has agreed to
+            anything, and everybody gets the crowd shelf.
+        taxonomy: which categories are sensitive.
+        policy: the rules; its ``admit`` part decides what is learned from.
+        model: an unfitted recommender.
+        weighing: how much an event counts.
+        now: microseconds UTC; events after it are refused.
+        seed: for the model.
+        shelf: lengths of the crowd shelf and the explore pool.
+        step: is told what is being done.
+    """
+    shelf = shelf or Shelf()
+    tell = step or (lambda _what, _share: None)
+    tell("grouping events by shopper", 0.0)
+    user_ids = _users(events, customers)
+    row_of = {item: row for row, item in enumerate(catalogue["item_id"].to_list())}
+    history = History.from_frame(events, user_ids, row_of)
+    items = len(catalogue)
+    bought = purchases(history, items=items)
+    support = np.asarray((bought > 0).sum(axis=0), np.float32).ravel()
+
+    tell("learning which items give sensitive families away", 0.15)
+    plain = Catalogue.compile(catalogue, taxonomy, support=support)
+    told = labels(bought, plain.family_bits, max(len(plain.families), 1))[:, : len(plain.families)]
+    proxies = learn_proxies(bought, told, min_positives=policy.blind.fewest_buyers)
+    known = Catalogue.compile(
+        catalogue, taxonomy, support=support, proxy_lift=proxies.lift, proxy_z=proxies.z
+    )
+
+    tell("admitting evidence", 0.25)
+    gate = Gate(known, policy)
+    people = Customers.compile(customers, user_ids, known.families)
+    shoppers = gate.meet(people, history, Exposures.empty(len(user_ids)), now=now)
+    admission = gate.admit(history, shoppers, now=now)
+    admitted = history.only(admission.mask)
+    evidence = evidence_of(admitted, weighing, items=items, now=now)
+
+    tell(f"training {model.name}", 0.3)
+    fitted = model.fit(
+        evidence,
+        seed=seed,
+        progress=lambda done, of: tell(f"training {model.name}", 0.3 + 0.5 * done / max(of, 1)),
+    )
+    tell("learning the blindfold", 0.85)
+    blindfold = learn_blind(fitted, evidence, told, history, policy=policy)
+    moments = fitted.moments(blindfold)
+    tell("done", 1.0)
+    return Bundle(
+        catalogue_table=catalogue,
+        customers_table=customers,
+        taxonomy=taxonomy,
+        policy=policy,
+        user_ids=user_ids,
+        history=history,
+        weighing=weighing,
+        model=fitted,
+        moments=moments,
+        support=support,
+        crowd=_crowd(admitted, items, shelf.crowd),
+        explore=_explore(known, policy, shelf.explore),
+        proxies=proxies,
+        blindfold=blindfold,
+        facts=_facts(known, user_ids, history, shoppers, admission.counts, fitted, blindfold, now, seed),
+    )
+
+
+def learn_blind(
+    model: Recommender,
+    evidence: csr_matrix,
+    told: npt.NDArray[np.bool_],
+    history: History,
+    *,
+    policy: Policy,
+) -> Blindfold | None:
+    """Learn the map that erases the sensitive directions of the user vectors; None for a model without vectors."""
+    vectors = model.vectors(evidence)
+    if vectors is None or policy.blind.strength == 0 or not told.shape[1]:
+        return None
+    known = np.diff(evidence.indptr) > 0
+    if known.sum() < 2:
+        return None
+    return learn_blindfold(
+        vectors[known],
+        told[known],
+        activity(history)[known],
+        strength=policy.blind.strength,
+        min_positives=policy.blind.fewest_buyers,
+    )
+
+
+def activity(history: History) -> npt.NDArray[np.float64]:
+    """Return how busy each user is, (U, 3): logarithms of baskets, of different items and of spend."""
+    from boundary import kernel
+
+    users = history.users
+    first = np.full(users, kernel.NEVER, np.int64)
+    bought, baskets, spend = (np.zeros(users, np.float32) for _ in range(3))
+    kernel.relationship(
+        history.offsets, history.kind, history.at, history.unit_price, history.quantity, first, bought, baskets, spend
+    )
+    pairs = np.unique(np.stack([history.user_row, history.item_row]), axis=1)
+    different = np.bincount(pairs[0], minlength=users)
+    return np.log1p(np.stack([baskets, different, spend], axis=1)).astype(np.float64)
+
+
+def _users(events: pl.DataFrame, customers: pl.DataFrame | None) -> list[str]:
+    known = [events["user_id"]] + ([customers["user_id"]] if customers is not None else [])
+    return pl.concat([ids.cast(pl.String) for ids in known]).unique().sort().to_list()
+
+
+def _crowd(admitted: History, items: int, length: int) -> npt.NDArray[np.int32]:
+    """Rank items by how many different shoppers bought them in the admitted events; ties by row."""
+    buyers = np.asarray((purchases(admitted, items=items) > 0).sum(axis=0)).ravel()
+    best = np.argsort(-buyers, kind="stable")[:length]
+    return best[buyers[best] > 0].astype(np.int32)
+
+
+def _explore(catalogue: Catalogue, policy: Policy, length: int) -> npt.NDArray[np.int32]:
+    """Return the items that explore slots draw from: what no rule about items alone would withhold, least known first."""
+    open_to = Gate(catalogue, policy).item_mask("explore")
+    pool = np.flatnonzero(open_to & ~catalogue.gesture & ~catalogue.promoted)
+    least_known = pool[np.argsort(np.nan_to_num(catalogue.support[pool]), kind="stable")]
+    return np.sort(least_known[:length]).astype(np.int32)
+
+
+def _facts(
+    catalogue: Catalogue,
+    user_ids: list[str],
+    history: History,
+    shoppers: Shoppers,
+    turned_away: dict[str, int],
+    model: Recommender,
+    blindfold: Blindfold | None,
+    now: int,
+    seed: int,
+) -> dict[str, Any]:
+    return {
+        "users": len(user_ids),
+        "items": catalogue.items,
+        "events": len(history.at),
+        "events_turned_away": turned_away,
+        "tiers": np.bincount(shoppers.tier, minlength=3).tolist(),
+        "model": model.name,
+        "settings": model.settings,
+        "blindfold": None if blindfold is None else {"dimensions": len(blindfold.offset)},
+        "fitted_for": now,
+        "seed": seed,
+    }

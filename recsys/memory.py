@@ -1,0 +1,112 @@
+"""Between slates and ledger: entries become the flat arrays that rules read, slates become entries."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from boundary.history import SHOWN, Exposures
+from boundary.ledger.base import KINDS, Entry, Ledger, LedgerError, LedgerUnavailable, Snapshot
+from recsys.slates import Slate
+
+
+def rows_of_entries(entries: Sequence[Entry], row_of: Mapping[str, int], *, released: int) -> Exposures:
+    """Lay one user's entries out as columns; reserved ones from before ``released`` (microseconds UTC) count no more.
+
+    Example:
+        >>> entry = Entry("shown", "tea", "home", 5, "s1", 0, "crowd", False)
+        >>> len(rows_of_entries([entry], {"tea": 0}, released=6).at)
+        0
+    """
+    live = [e for e in entries if e.confirmed or e.at >= released or e.kind != "shown"]
+    size = len(live)
+    surfaces: dict[str, int] = {}
+    slates: dict[str, int] = {}
+    return Exposures(
+        np.array([0, size], np.int64),
+        np.fromiter((row_of.get(e.item_id, -1) for e in live), np.int32, size),
+        np.fromiter((KINDS.index(e.kind) for e in live), np.uint8, size),
+        np.fromiter((surfaces.setdefault(e.surface, len(surfaces)) for e in live), np.int32, size),
+        np.fromiter((e.at for e in live), np.int64, size),
+        np.fromiter((slates.setdefault(e.slate_id, len(slates)) for e in live), np.int32, size),
+        tuple(surfaces),
+    )
+
+
+def exposures_of(snapshot: Snapshot, row_of: Mapping[str, int], *, released: int) -> Exposures:
+    """Lay a block's entries out as columns; see ``rows_of_entries``."""
+    lines = snapshot.entries
+    size = len(lines.at)
+    slates: dict[str, int] = {}
+    block = Exposures(
+        snapshot.offsets,
+        np.fromiter((row_of.get(item, -1) for item in lines.item_id), np.int32, size),
+        lines.kind,
+        lines.surface,
+        lines.at,
+        np.fromiter((slates.setdefault(slate, len(slates)) for slate in lines.slate_id), np.int32, size),
+        lines.surfaces,
+    )
+    live = lines.confirmed | (lines.at >= released) | (lines.kind != SHOWN)
+    return block if live.all() else block.only(live)
+
+
+def remember(slate: Slate, now: int, *, confirmed: bool = False) -> list[Entry]:
+    """Return the ledger entries of a slate."""
+    return [
+        Entry("shown", item.item_id, slate.surface, now, slate.slate_id, position, item.source, confirmed)
+        for position, item in enumerate(slate.items)
+    ]
+
+
+class Reopening:
+    """A ledger that is opened at its first use; while it cannot be, every call says so and the next one tries again."""
+
+    def __init__(self, opener: Callable[[], Ledger]) -> None:
+        self._opener = opener
+        self._ledger: Ledger | None = None
+        self._lock = threading.Lock()
+
+    def _open(self) -> Ledger:
+        if self._ledger is None:
+            with self._lock:
+                if self._ledger is None:
+                    self._ledger = self._opener()
+        return self._ledger
+
+    def read(self, user_id: str, since: int) -> tuple[list[Entry], int]:
+        return self._open().read(user_id, since)
+
+    def append(self, user_id: str, entries: Sequence[Entry], *, expected_turn: int) -> bool:
+        return self._open().append(user_id, entries, expected_turn=expected_turn)
+
+    def confirm(self, user_id: str, slate_id: str) -> int:
+        return self._open().confirm(user_id, slate_id)
+
+    def release(self, before: int) -> int:
+        return self._open().release(before)
+
+    def forget(self, user_id: str) -> int:
+        return self._open().forget(user_id)
+
+    def read_block(self, user_ids: Sequence[str], since: int) -> Snapshot:
+        return self._open().read_block(user_ids, since)
+
+    def append_block(
+        self, user_ids: Sequence[str], offsets: npt.NDArray[np.int64], entries: Any, *, expected_turns: npt.NDArray[np.int64]
+    ) -> npt.NDArray[np.bool_]:
+        return self._open().append_block(user_ids, offsets, entries, expected_turns=expected_turns)
+
+    def prune(self, before: int) -> int:
+        return self._open().prune(before)
+
+    def close(self) -> None:
+        if self._ledger is not None:
+            self._ledger.close()
+
+
+__all__ = ["LedgerError", "LedgerUnavailable", "Reopening", "exposures_of", "remember", "rows_of_entries"]

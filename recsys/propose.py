@@ -1,0 +1,252 @@
+"""From a block of shoppers to ranked candidates: evidence through the first door, vectors, best items, and their traces."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+from scipy.sparse import csr_matrix
+
+from boundary.candidates import Candidates
+from boundary.history import History
+from boundary.words import Kind, Source, Tier
+from recsys.compose import compose, explore_draws, user_seed
+from recsys.fitting import evidence_of, stored
+from recsys.models import TopK, Trace
+
+if TYPE_CHECKING:
+    from boundary.gate import Gate
+    from boundary.shoppers import Shoppers
+    from recsys.bundle import Bundle
+
+log = logging.getLogger("cornerstore")
+DEPTH, DEPTH_A_SLOT = 100, 5  # personal candidates: a floor, and how many for each slot asked for
+SHELF, SHELF_A_SLOT = 40, 4  # candidates from the crowd shelf, likewise
+DRAWS = 8
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked for a block of users.
+
+    Attributes:
+        surface, intent, n, now: as in ``boundary.facts.Context``.
+        within: a category, or item ids; None is the whole catalogue.
+        sessions: for each user the ids of items looked at right now; () is none for anybody.
+        also: an item row that is proposed to everybody whatever its rank, for explaining it.
+    """
+
+    surface: str
+    intent: str
+    n: int
+    now: int
+    within: str | Sequence[str] | None = None
+    sessions: tuple[tuple[str, ...], ...] = ()
+    also: int | None = None
+
+
+class Proposer:
+    """Proposes for one bundle under one policy; everything it returns still has to pass ``screen``."""
+
+    def __init__(self, bundle: Bundle, gate: Gate) -> None:
+        self.bundle = bundle
+        self.gate = gate
+        self.catalogue = gate.catalogue
+        self._category = lru_cache(maxsize=256)(self._in_category)
+
+    @cached_property
+    def gestures(self) -> npt.NDArray[np.int32]:
+        """Item rows that are not for sale."""
+        return np.flatnonzero(self.catalogue.gesture).astype(np.int32)
+
+    @cached_property
+    def products(self) -> npt.NDArray[np.bool_]:
+        """(I,) what the model may propose."""
+        return ~self.catalogue.gesture
+
+    def propose(
+        self, user_ids: Sequence[str], history: History, shoppers: Shoppers, request: Request
+    ) -> tuple[Candidates, History]:
+        """Return the block's candidates, and the history they rest on: the shoppers' own and their sessions."""
+        history, from_session = self._with_sessions(history, request)
+        admission = self.gate.admit(history, shoppers, now=request.now)
+        mask = admission.mask | (from_session & self._session_mask(history))
+        within = self._within(request.within)
+        try:
+            personal = self._personal(user_ids, history, mask, from_session, shoppers, request, within)
+        except Exception:
+            log.exception("the recommender failed: nothing personal is proposed")
+            personal = _broken(user_ids)
+        crowd = self.bundle.crowd if within is None else self.bundle.crowd[within[self.bundle.crowd]]
+        explore = self.bundle.explore if within is None else self.bundle.explore[within[self.bundle.explore]]
+        seeds = np.fromiter((user_seed(user) for user in user_ids), np.uint64, len(user_ids))
+        drawn, chance = explore_draws(explore, seeds, draws=DRAWS, now=request.now)
+        turn = request.now // 86_400_000_000
+        gesture = self.gestures[turn % len(self.gestures) :][:1] if len(self.gestures) else self.gestures
+        block = compose(
+            user_ids,
+            personal,
+            crowd=crowd[: max(SHELF, SHELF_A_SLOT * request.n)],
+            explore=drawn,
+            propensity=chance,
+            gestures=gesture,
+            guest=shoppers.tier == Tier.GUEST,
+        )
+        return block, history
+
+    def _with_sessions(self, history: History, request: Request) -> tuple[History, npt.NDArray[np.bool_]]:
+        """Add what each user looks at right now as views at ``now``; with which events are such."""
+        rows = [
+            [self.catalogue.row_of[item] for item in dict.fromkeys(items) if item in self.catalogue.row_of]
+            for items in request.sessions
+        ]
+        if not any(rows):
+            return history, np.zeros(len(history.at), bool)
+        return history.with_views(rows, at=request.now)
+
+    def _session_mask(self, history: History) -> npt.NDArray[np.bool_]:
+        """What is looked at right now may speak for this one call, unless it is sensitive or unknown."""
+        return self.catalogue.speakable[history.item_row] if self.catalogue.items else np.zeros(len(history.at), bool)
+
+    def _personal(
+        self,
+        user_ids: Sequence[str],
+        history: History,
+        mask: npt.NDArray[np.bool_],
+        from_session: npt.NDArray[np.bool_],
+        shoppers: Shoppers,
+        request: Request,
+        within: npt.NDArray[np.bool_] | None,
+    ) -> Candidates:
+        items, model, blind = self.catalogue.items, self.bundle.model, self.bundle.blindfold
+        evidence = evidence_of(
+            history.only(mask), self.bundle.weighing, items=items, now=request.now, fresh=from_session[mask]
+        )
+        if not items or not evidence.nnz:
+            return _nothing(user_ids)
+        vectors = model.vectors(evidence)
+        if vectors is not None and blind is not None:
+            vectors = blind.apply(vectors)
+        bought = stored(history.only(self._bought(history, shoppers) | from_session), items=items)
+        open_to = self.products if within is None else self.products & within
+        best = self._best(evidence, bought, vectors, open_to, request)
+        if request.also is not None:
+            best = _also(model, evidence, vectors, best, request.also)
+        score = best.score
+        owner = np.repeat(np.arange(len(user_ids)), np.diff(best.offsets))
+        mean, std = self.bundle.moments
+        spread = std[best.item_row]
+        close = np.divide(
+            score - mean[best.item_row], spread, out=np.full(len(score), np.nan, np.float32), where=spread > 0
+        )
+        trace = (
+            Trace(np.ones(len(score), np.float32), best.item_row)  # what is bought again speaks for itself
+            if request.intent == "find"
+            else model.trace(evidence, best.offsets, best.item_row, blind=blind)
+        )
+        source = np.where(shoppers.tier[owner] == Tier.GUEST, Source.SESSION, Source.PERSONAL)
+        return Candidates.of(
+            user_ids, best.offsets, item_row=best.item_row, score=score, source=source, closeness=close,
+            trace_share=trace.share, evidence_row=trace.evidence_row,
+        )  # fmt: skip
+
+    def _best(
+        self,
+        evidence: csr_matrix,
+        bought: csr_matrix,
+        vectors: npt.NDArray[np.float32] | None,
+        open_to: npt.NDArray[np.bool_],
+        request: Request,
+    ) -> TopK:
+        """Rank: what was never bought, or for ``find`` only what was; for ``deal`` what is promoted comes first."""
+        model, depth = self.bundle.model, max(DEPTH, DEPTH_A_SLOT * request.n)
+        if request.intent == "find":
+            return repeats(bought, evidence, depth, open_to)
+        best = model.top(evidence, k=depth, exclude=bought, within=open_to, vectors=vectors)
+        if request.intent == "deal":
+            deals = model.top(
+                evidence, k=depth, exclude=bought, within=open_to & self.catalogue.promoted, vectors=vectors
+            )
+            return _first(deals, best)
+        return best
+
+    def _bought(self, history: History, shoppers: Shoppers) -> npt.NDArray[np.bool_]:
+        """Purchases that may be known of: none of a guest's."""
+        return (shoppers.tier != Tier.GUEST)[history.user_row] & (history.kind == Kind.PURCHASE)
+
+    def _within(self, within: str | Sequence[str] | None) -> npt.NDArray[np.bool_] | None:
+        if within is None:
+            return None
+        if isinstance(within, str):
+            return self._category(within)
+        mask = np.zeros(self.catalogue.items, bool)
+        mask[[self.catalogue.row_of[item] for item in within if item in self.catalogue.row_of]] = True
+        return mask
+
+    def _in_category(self, name: str) -> npt.NDArray[np.bool_]:
+        names = self.catalogue.category_names
+        code = names.index(name) if name in names else -2
+        return np.asarray(self.catalogue.category == code)
+
+
+def repeats(bought: csr_matrix, evidence: csr_matrix, k: int, within: npt.NDArray[np.bool_]) -> TopK:
+    """Rank what each user bought before by how much evidence they left of it; ties by row.
+
+    Args:
+        bought: (U, I) stored where bought.
+        evidence: (U, I) weights.
+        k: most for each user.
+        within: (I,) only these.
+    """
+    own = evidence.multiply(bought).tocsr()
+    kept = within[own.indices]
+    owner = np.repeat(np.arange(own.shape[0]), np.diff(own.indptr))[kept]
+    rows, weight = own.indices[kept].astype(np.int32), own.data[kept].astype(np.float32)
+    order = np.lexsort((rows, -weight, owner))
+    offsets = np.concatenate([[0], np.cumsum(np.bincount(owner, minlength=own.shape[0]))]).astype(np.int64)
+    place = np.arange(len(order)) - np.repeat(offsets[:-1], np.diff(offsets))
+    order = order[place < k]
+    short = np.concatenate([[0], np.cumsum(np.minimum(np.diff(offsets), k))]).astype(np.int64)
+    return TopK(short, rows[order], weight[order])
+
+
+def _first(first: TopK, rest: TopK) -> TopK:
+    """Put one ranking before another, each item once."""
+    users = len(first.offsets) - 1
+    rows, scores, widths = [], [], np.zeros(users, np.int64)
+    for user in range(users):
+        a, b = slice(*first.offsets[user : user + 2]), slice(*rest.offsets[user : user + 2])
+        new = ~np.isin(rest.item_row[b], first.item_row[a])
+        rows.append(np.concatenate([first.item_row[a], rest.item_row[b][new]]))
+        scores.append(np.concatenate([first.score[a], rest.score[b][new]]))
+        widths[user] = len(rows[-1])
+    return TopK(np.concatenate([[0], np.cumsum(widths)]).astype(np.int64), np.concatenate(rows), np.concatenate(scores))
+
+
+def _also(
+    model: object, evidence: csr_matrix, vectors: npt.NDArray[np.float32] | None, best: TopK, row: int
+) -> TopK:
+    """Append an item to the lists in which it is not."""
+    users = len(best.offsets) - 1
+    scores = model.scores(  # type: ignore[attr-defined]
+        evidence, np.arange(users, dtype=np.int32), np.full(users, row, np.int32), vectors=vectors
+    )
+    one = TopK(np.arange(users + 1, dtype=np.int64), np.full(users, row, np.int32), scores)
+    return _first(best, one)
+
+
+def _nothing(user_ids: Sequence[str]) -> Candidates:
+    return Candidates.of(user_ids, np.zeros(len(user_ids) + 1), item_row=[], score=[])
+
+
+def _broken(user_ids: Sequence[str]) -> Candidates:
+    """Return one row a user that no guard lets through, so that the failure is counted."""
+    users = len(user_ids)
+    return Candidates.of(
+        user_ids, np.arange(users + 1), item_row=np.full(users, -1), score=np.full(users, np.nan)
+    )

@@ -1,0 +1,76 @@
+"""What a scoring call answers: suggestions with a why in plain words, and what was withheld."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from boundary.words import Kind, Source
+
+JUST_BECAUSE = "just because"
+
+
+@dataclass(frozen=True, slots=True)
+class Suggestion:
+    """One slot: the item, its score (comparable within one source), where it comes from, and why it is there."""
+
+    item_id: str
+    score: float
+    source: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Slate:
+    """The answer to one call.
+
+    Attributes:
+        slate_id: the name under which its exposures stand in the ledger.
+        user_id: for whom; None is nobody in particular.
+        surface, intent: what was asked.
+        tier: how well the shop may know the shopper.
+        items: at most n suggestions, best first.
+        withheld: number of candidates that each reason withheld.
+        shadow: the same for rules in shadow.
+        policy_digest: fingerprint of the policy that decided.
+        reserved: the exposures stand in the ledger, to be confirmed with ``Engine.shown``.
+    """
+
+    slate_id: str
+    user_id: str | None
+    surface: str
+    intent: str
+    tier: str
+    items: tuple[Suggestion, ...]
+    withheld: dict[str, int]
+    shadow: dict[str, int]
+    policy_digest: str
+    reserved: bool
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the slate as plain words and numbers, ready for JSON."""
+        return asdict(self)
+
+
+def why(source: int, title: str | None, kind: int) -> str:
+    """Say in plain words why a slot is there.
+
+    Args:
+        source: code of ``boundary.words.Source``.
+        title: what the evidence item is called, None where there is none.
+        kind: code of ``boundary.words.Kind``, what the shopper did with it.
+
+    Example:
+        >>> why(Source.PERSONAL, "Rye bread", Kind.PURCHASE)
+        'because you bought Rye bread'
+        >>> why(Source.EXPLORE, None, Kind.VIEW)
+        'just because'
+    """
+    if source == Source.CROWD:
+        return "many neighbours like it"
+    if source == Source.GESTURE:
+        return "with our thanks, no strings attached"
+    if source in {Source.PERSONAL, Source.SESSION} and title is not None:
+        done = {Kind.PURCHASE: "bought", Kind.CART: "put aside", Kind.VIEW: "looked at"}[Kind(kind)]
+        return f"because you {done} {title}"
+    return JUST_BECAUSE
