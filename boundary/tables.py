@@ -178,7 +178,7 @@ def read_table(source: str | Path | pl.DataFrame | pl.LazyFrame, table: str) -> 
         for name in columns
         if name in raw.columns
     )
-    first = _key(typed, unreadable).select(pl.struct(pl.all()).is_first_distinct()).to_series()
+    first = _first(_key(typed, unreadable))
     reasons = _reasons(typed, unreadable, first, schema)
     kept = reasons.is_null()
     rejects = raw.with_columns(reasons.alias("reason")).filter(~kept)
@@ -269,6 +269,14 @@ def _key(typed: pl.DataFrame, unreadable: pl.DataFrame) -> pl.DataFrame:
     broken = [name for name in unreadable.columns if unreadable[name].any()]
     flags = unreadable.select(pl.col(broken).name.suffix("\x1funreadable"))
     return pl.concat([typed.with_columns(pl.col(lists).list.join("\x1f")), flags], how="horizontal")
+
+
+def _first(key: pl.DataFrame) -> pl.Series:
+    """Tell the first of each set of equal rows; only rows whose hashes meet are compared."""
+    meet = key.hash_rows().is_duplicated()
+    first = key.filter(meet).select(pl.struct(pl.all()).is_first_distinct()).to_series()
+    later = meet.arg_true().filter(~first)
+    return pl.ones(key.height, pl.UInt8, eager=True).scatter(later, 0).cast(pl.Boolean)
 
 
 @cache
