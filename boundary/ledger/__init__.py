@@ -27,15 +27,15 @@ __all__ = [
 def open_ledger(url: str, *, timeout: float = 1.0, keep_days: float | None = None) -> Ledger:
     """Open the ledger at an address; raise ``LedgerInvalid`` for one that is none.
 
-    ``sqlite:///ledger.db`` is a file beside the program, ``sqlite:////var/lib/shop/ledger.db`` one at a full path;
-    ``sqlite://`` is kept in memory, which suits one process only: another process, or a child of this one, cannot
-    see it. ``redis://host:6379/0`` (``rediss://`` encrypted, ``unix://`` a socket) serves processes and machines.
+    ``sqlite:///ledger.db`` is a file beside the program, ``sqlite:////var/lib/ledger.db`` one at a full path;
+    ``sqlite://`` is kept in memory, which suits one process only: another process, or a child of this one,
+    cannot see it. ``redis://host:6379/0`` (``rediss://`` where encrypted) serves processes and machines.
 
     Args:
         url: the address.
         timeout: seconds that a call waits for the store before it raises ``LedgerUnavailable``.
-        keep_days: days after its last entry at which Redis drops a shopper's ledger by itself; not less than the
-            longest window of the policy. None: it stays until ``prune`` or ``forget``. SQLite needs none.
+        keep_days: days after the last entry at which Redis drops a shopper's ledger by itself; not less than
+            the longest window of the policy. None: it stays until ``prune`` or ``forget``. SQLite needs none.
 
     >>> ledger = open_ledger("sqlite://")
     >>> entries, turn = ledger.read("1228", since=0)
@@ -57,9 +57,10 @@ def open_ledger(url: str, *, timeout: float = 1.0, keep_days: float | None = Non
         from boundary.ledger.sqlite import SqliteLedger
 
         return SqliteLedger(rest[1:], timeout=timeout)
-    if found and scheme in {"redis", "rediss", "unix"}:
+    if found and scheme in {"redis", "rediss"}:
         from boundary.ledger.redis import RedisLedger
 
         return RedisLedger(url, timeout=timeout, keep_days=keep_days)
     known = "sqlite:///ledger.db, sqlite:////full/path/ledger.db or redis://host:6379/0"
-    raise LedgerInvalid(f"the ledger's address must look like {known} but got {url!r}")
+    shown = f"{scheme}://{rest.rpartition('@')[2]}" if found else url  # never a password
+    raise LedgerInvalid(f"the ledger's address must look like {known} but got {shown!r}")

@@ -1,8 +1,8 @@
 """What is an entry of the ledger, and what does every store of entries promise?
 
-A ledger remembers what was shown to whom, and what they said about it. It counts nothing: the caller reads a
-shopper's entries together with a *turn*, does the cap arithmetic, and appends under that turn. The store refuses
-the append when the turn has moved, so two callers can never both spend the last place under a cap.
+A ledger remembers what was shown to whom, and what they said about it. It counts nothing: the caller reads
+a shopper's entries together with a *turn*, does the cap arithmetic, and appends under that turn. The store
+refuses the append when the turn has moved, so two callers can never both spend the last place under a cap.
 
 Errors::
 
@@ -116,7 +116,7 @@ class Snapshot:
     """What a ledger holds for a block of U users.
 
     Attributes:
-        offsets: int64 (U + 1,); user u owns the entries from ``offsets[u]`` to ``offsets[u + 1]``, oldest first.
+        offsets: int64 (U + 1,); user u owns ``entries[offsets[u]:offsets[u + 1]]``, oldest first.
         entries: the columns of all of them.
         turns: int64 (U,).
     """
@@ -130,7 +130,7 @@ class Ledger(Protocol):
     """Who was shown what. Every method may raise ``LedgerError``; entries may come in any order of time."""
 
     def read(self, user_id: str, since: int) -> tuple[list[Entry], int]:
-        """Give a user's entries at or after ``since`` (microseconds UTC), oldest first, and the user's turn."""
+        """Give a user's entries at or after ``since`` (microseconds UTC), oldest first, and the turn."""
         ...
 
     def append(self, user_id: str, entries: Sequence[Entry], *, expected_turn: int) -> bool:
@@ -153,7 +153,7 @@ class Ledger(Protocol):
         ...
 
     def forget(self, user_id: str) -> int:
-        """Remove a user's entries and turn; give how many entries. An append that read before this is stale."""
+        """Remove a user's entries and turn; give how many entries. An append that read before is stale."""
         ...
 
     def read_block(self, user_ids: Sequence[str], since: int) -> Snapshot:
@@ -172,7 +172,7 @@ class Ledger(Protocol):
         ...
 
     def prune(self, before: int) -> int:
-        """Drop every entry older than ``before``, and the turns of users with none left; give how many entries."""
+        """Drop every entry older than ``before``, and the turns of users with none left; give how many."""
         ...
 
     def close(self) -> None:

@@ -66,7 +66,7 @@ def utf8(text: str, name: str) -> bytes:
         return text.encode()
     except UnicodeEncodeError as error:
         raise LedgerInvalid(
-            f"`{name}` must be valid Unicode but has a lone surrogate at character {error.start}: {text!r:.80}"
+            f"`{name}` must be Unicode but has a lone surrogate at character {error.start}: {text!r:.80}"
         ) from None
 
 
@@ -100,7 +100,12 @@ def checked_block(
     """Give each user's key, lines and expected turn; all is checked before the first is given."""
     users, size = len(user_ids), len(entries.item_id)
     lengths = {"offsets": (offsets, users + 1), "expected_turns": (expected_turns, users)}
-    codes = {"kind": len(KINDS), "source": len(SOURCES), "surface": len(entries.surfaces), "slate": len(entries.slates)}
+    codes = {
+        "kind": len(KINDS),
+        "source": len(SOURCES),
+        "surface": len(entries.surfaces),
+        "slate": len(entries.slates),
+    }
     for name in (*codes, "at", "position", "confirmed"):
         lengths[name] = getattr(entries, name), size
     for name, (array, length) in lengths.items():
@@ -109,7 +114,9 @@ def checked_block(
     for name, count in codes.items():
         array = getattr(entries, name)
         if size and not 0 <= int(array.min()) <= int(array.max()) < count:
-            raise LedgerInvalid(f"`{name}` must lie from 0 to {count - 1} but got {array.min()}..{array.max()}")
+            raise LedgerInvalid(
+                f"`{name}` must lie from 0 to {count - 1} but got {array.min()}..{array.max()}"
+            )
     if offsets[0] != 0 or offsets[-1] != size or (np.diff(offsets) < 0).any():
         raise LedgerInvalid(f"`offsets` must rise from 0 to {size}, the number of entries")
     keys = [user_key(user_id) for user_id in user_ids]
@@ -166,17 +173,22 @@ def snapshot_of(blocks: Sequence[Sequence[tuple[Any, str]]], turns: Sequence[int
     return Snapshot(ends[last_line], columns, np.array(turns, np.int64))
 
 
-def size_of(text: str) -> int:
-    """Count the entries of a line."""
-    return len(_decoded([(False, text)])[0][4])
+def decoded(texts: str) -> list[Any]:
+    """Parse the text of one line, or of a JSON list of them."""
+    try:
+        found: list[Any] = json.loads(texts)
+    except ValueError as error:
+        raise LedgerDamaged(f"the ledger holds a line that cannot be read: {error}") from None
+    return found
 
 
 def _user_lines(entries: Columns, first: int, last: int) -> list[Line]:
     """Gather one user's part of the columns into lines."""
     part = slice(first, last)
-    arrays = entries.kind, entries.surface, entries.at, entries.slate, entries.confirmed
+    arrays = (entries.kind, entries.surface, entries.at, entries.slate, entries.confirmed)
+    shared = zip(*(array[part].tolist() for array in arrays), strict=True)
     lines, start = [], first
-    for (kind, surface, at, slate, confirmed), run in groupby(zip(*(array[part].tolist() for array in arrays))):
+    for (kind, surface, at, slate, confirmed), run in groupby(shared):
         here = slice(start, start + sum(1 for _ in run))
         columns = entries.position[here].tolist(), entries.source[here].tolist()
         names = kind, entries.surfaces[surface], at, entries.slates[slate], confirmed
@@ -197,34 +209,45 @@ def _line(
     sources: Sequence[int],
 ) -> Line:
     """Check one line's values and write it down."""
-    single = (("surface", surface, str), ("slate_id", slate_id, str), ("at", at, int), ("confirmed", confirmed, bool))
+    single = (
+        ("surface", surface, str),
+        ("slate_id", slate_id, str),
+        ("at", at, int),
+        ("confirmed", confirmed, bool),
+    )
     for name, value, kept in single:
         if type(value) is not kept:
-            raise LedgerInvalid(f"`{name}` must be {kept.__name__} but got {type(value).__name__}: {value!r:.80}")
+            raise LedgerInvalid(
+                f"`{name}` must be {kept.__name__} but got {type(value).__name__}: {value!r:.80}"
+            )
     for name, values, kept in (("item_id", items, str), ("position", positions, int)):
         if set(map(type, values)) != {kept}:
             wrong = next(value for value in values if type(value) is not kept)
-            raise LedgerInvalid(f"`{name}` must be {kept.__name__} but got {type(wrong).__name__}: {wrong!r:.80}")
+            raise LedgerInvalid(
+                f"`{name}` must be {kept.__name__} but got {type(wrong).__name__}: {wrong!r:.80}"
+            )
     if not 0 <= at < LATEST:
         raise LedgerInvalid(f"`at` must be microseconds UTC from 0 to {LATEST - 1} but got {at}")
     if not 0 <= min(positions) <= max(positions) < 2**31:
-        raise LedgerInvalid(f"`position` must lie from 0 to {2**31 - 1} but got {min(positions)}..{max(positions)}")
+        raise LedgerInvalid(
+            f"`position` must lie from 0 to {2**31 - 1} but got {min(positions)}..{max(positions)}"
+        )
     text = _encode([at, kind, surface, slate_id, items, positions, sources])
     try:
         text.encode()
     except UnicodeEncodeError:
-        for name, value in (("surface", surface), ("slate_id", slate_id), *(("item_id", item) for item in items)):
+        for name, value in (
+            ("surface", surface),
+            ("slate_id", slate_id),
+            *(("item_id", item) for item in items),
+        ):
             utf8(value, name)
     return Line(at, kind == SHOWN, slate_id, confirmed, len(items), text)
 
 
 def _decoded(rows: Sequence[tuple[Any, str]]) -> list[Any]:
     """Parse the texts of many lines at once."""
-    try:
-        lines: list[Any] = json.loads(f"[{','.join([text for _, text in rows])}]")
-    except ValueError as error:
-        raise LedgerDamaged(f"the ledger holds a line that cannot be read: {error}") from None
-    return lines
+    return decoded(f"[{','.join([text for _, text in rows])}]")
 
 
 def _code(codes: dict[str, int], value: str, name: str) -> int:
