@@ -108,7 +108,7 @@ def prepare(
     tables = [
         _read(lines.drop("category", "week", "shelf"), "events"),
         _read(_catalogue(products, known, promotions, now, choices), "catalogue"),
-        _read(_customers(good), "customers"),
+        _read(_customers(lines), "customers"),
     ]
     tell("writing", 0.8)
     for table in tables:
@@ -258,7 +258,7 @@ def _catalogue(
 
 
 def _customers(lines: pl.DataFrame) -> pl.DataFrame:
-    """Give all households the same simulated consent: the data have no such column."""
+    """Give all households, also those who bought no merchandise, the same simulated consent: the data have none."""
     nothing = pl.lit([], dtype=pl.List(pl.String))
     return (
         lines.group_by("user_id")
