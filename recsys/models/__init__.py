@@ -10,10 +10,10 @@ from recsys.models.base import (
     ModelError,
     Moments,
     Recommender,
-    TopK,
     Trace,
 )
 from recsys.models.store import load_model as _read
+from recsys.topk import TopK
 
 __all__ = [
     "ALS",

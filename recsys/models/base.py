@@ -15,6 +15,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.sparse import csr_matrix
 
+from recsys.topk import TopK
+
 Floats = npt.NDArray[np.float32]
 Rows = npt.NDArray[np.int32]
 Offsets = npt.NDArray[np.int64]
@@ -36,14 +38,6 @@ class Affine(Protocol):
     @property
     def offset(self) -> Floats:
         """(d,) float32."""
-
-
-class TopK(NamedTuple):
-    """Ranked rows of a block of users, best first; rows of user u are ``offsets[u]:offsets[u + 1]``."""
-
-    offsets: Offsets  # (U + 1,) int64
-    item_row: Rows  # (R,) int32
-    score: Floats  # (R,) float32
 
 
 class Moments(NamedTuple):
@@ -139,7 +133,7 @@ def checked(matrix: csr_matrix, *, items: int | None = None) -> csr_matrix:
     """Return the matrix as csr float32 with sorted indices, or say what is wrong with it.
 
     Raises:
-        ModelError: not sparse, a wrong number of items, or a weight that is negative or not finite.
+        ModelError: not csr, a wrong number of items, or a weight that is negative or not finite.
 
     Example:
         >>> checked(csr_matrix(np.eye(2))).dtype
@@ -151,56 +145,39 @@ def checked(matrix: csr_matrix, *, items: int | None = None) -> csr_matrix:
         raise ModelError(f"evidence must have {items} items as in training but has {matrix.shape[1]}")
     if matrix.nnz and not (np.isfinite(matrix.data).all() and matrix.data.min() >= 0):
         raise ModelError("weights must be finite and at least 0")
-    matrix = matrix.astype(np.float32, copy=False)
+    if matrix.dtype != np.float32:
+        matrix = matrix.astype(np.float32)
     if not matrix.has_canonical_format:
         matrix = matrix.copy()
         matrix.sum_duplicates()
     return matrix
 
 
-def best_rows(
-    scores: Floats, *, k: int, allowed: Mask, exclude: csr_matrix | None = None
-) -> tuple[list[Rows], list[Floats]]:
-    """Return the at most k best allowed columns of each row of a dense block, best first, ties by lower row.
-
-    Args:
-        scores: (U, I) float32; not written to.
-        k: at least 1.
-        allowed: (I,) bool, or (U, I).
-        exclude: (U, I) csr; stored entries are left out.
+def require(
+    name: str,
+    value: float,
+    *,
+    at_least: float | None = None,
+    above: float | None = None,
+    at_most: float | None = None,
+) -> None:
+    """Refuse a setting outside its bounds, NaN included.
 
     Example:
-        >>> scores, allowed = np.array([[0.1, 0.9, 0.5]], np.float32), np.array([True, False, True])
-        >>> rows, _ = best_rows(scores, k=2, allowed=allowed)
-        >>> rows[0].tolist()
-        [2, 0]
+        >>> require("factors", 0, at_least=1)
+        Traceback (most recent call last):
+        recsys.models.base.ModelError: `factors` must be at least 1 but got 0
     """
-    if k < 1:
-        raise ModelError(f"`k` must be at least 1 but got {k}")
-    kept_rows: list[Rows] = []
-    kept_scores: list[Floats] = []
-    allowed = np.broadcast_to(allowed, scores.shape)
-    for user in range(len(scores)):
-        open_here = allowed[user].copy()
-        if exclude is not None:
-            open_here[exclude.indices[exclude.indptr[user] : exclude.indptr[user + 1]]] = False
-        rows = np.flatnonzero(open_here & np.isfinite(scores[user]))
-        found = scores[user, rows]
-        if len(rows) > k:
-            least = np.partition(found, len(found) - k)[len(found) - k]
-            rows, found = rows[found >= least], found[found >= least]
-        order = np.argsort(-found, kind="stable")[:k]
-        kept_rows.append(rows[order].astype(np.int32))
-        kept_scores.append(found[order].astype(np.float32))
-    return kept_rows, kept_scores
+    if at_least is not None and not value >= at_least:
+        raise ModelError(f"`{name}` must be at least {at_least} but got {value}")
+    if above is not None and not value > above:
+        raise ModelError(f"`{name}` must be above {above} but got {value}")
+    if at_most is not None and not value <= at_most:
+        raise ModelError(f"`{name}` must be at most {at_most} but got {value}")
 
 
-def stacked(rows: list[Rows], scores: list[Floats]) -> TopK:
-    """Join lists of one user each into one block."""
-    offsets = np.zeros(len(rows) + 1, dtype=np.int64)
-    np.cumsum([len(part) for part in rows], out=offsets[1:])
-    return TopK(
-        offsets,
-        np.concatenate(rows).astype(np.int32) if rows else np.empty(0, np.int32),
-        np.concatenate(scores).astype(np.float32) if scores else np.empty(0, np.float32),
-    )
+def raised(matrix: csr_matrix, power: float) -> csr_matrix:
+    """Return the matrix with each stored weight to a power; the argument stays as it is."""
+    if power == 1:
+        return matrix
+    return csr_matrix((matrix.data ** np.float32(power), matrix.indices, matrix.indptr), shape=matrix.shape)

@@ -1,132 +1,159 @@
-"""Compiled loops over users: solving for their vectors, tracing their candidates.
+"""Compiled loops over users: solving for their vectors, taking their scores apart.
 
-Every user is computed alone, by the same steps, so a block gives the numbers that single calls give. The kernels
-release the interpreter; ``shared`` spreads a block over threads and keeps BLAS at one thread meanwhile.
+Every user is computed alone, by the same steps, so a block gives the numbers that single calls give.
 """
 
-from __future__ import annotations
-
-import os
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from functools import cache
 from typing import Any
 
 import numpy as np
 from numba import njit
-from threadpoolctl import ThreadpoolController
 
-from recsys.models.base import Floats, Offsets, Rows
-
-SMALL = 16  # users; fewer are not worth starting threads for
+Array = Any  # numba compiles by the arrays it meets; their shapes stand in each docstring
 
 
-@cache
-def _blas() -> ThreadpoolController:
-    return ThreadpoolController()
-
-
-def shared(work: Callable[[int, int], Any], users: int) -> None:
-    """Call ``work(start, stop)`` over parts of ``range(users)``, in threads when there are many."""
-    if users <= SMALL:
-        work(0, users)
-        return
-    threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
-    edges = np.linspace(0, users, min(users // SMALL, 4 * threads) + 1).astype(int).tolist()
-    with _blas().limit(limits=1), ThreadPoolExecutor(threads) as pool:
-        for done in [pool.submit(work, start, stop) for start, stop in zip(edges[:-1], edges[1:], strict=True)]:
-            done.result()
+@njit(nogil=True, cache=True)
+def system_of(gram: Array, mine: Array, confidence: Array) -> Array:
+    """Return gram (d, d) + sum (c - 1) y y' over a user's items, ``mine`` (h, d)."""
+    return gram + np.dot(mine.T, mine * (confidence - np.float32(1)).reshape(-1, 1))
 
 
 @njit(nogil=True, cache=True)
 def solve(
-    gram: Floats, item: Floats, indptr: Rows, indices: Rows, confidence: Floats, start: int, stop: int, out: Floats
+    gram: Array,
+    item: Array,
+    indptr: Array,
+    indices: Array,
+    confidence: Array,
+    start: int,
+    stop: int,
+    out: Array,
 ) -> None:
-    """Fill out[u] with the solution of (gram + sum (c - 1) y y') x = sum c y over the user's items.
+    """Fill out (U, d) with the x that solve (gram + sum (c - 1) y y') x = sum c y; no items, no change."""
+    for user in range(start, stop):
+        low, high = indptr[user], indptr[user + 1]
+        if low < high:
+            mine, weight = item[indices[low:high]], confidence[low:high]
+            out[user] = np.linalg.solve(system_of(gram, mine, weight), np.dot(mine.T, weight))
 
-    Hu, Koren, Volinsky (2008), equation 4; ``gram`` is Y'Y + regularization, and an empty row stays zero.
+
+@njit(nogil=True, cache=True)
+def add_solved_parts(
+    gram: Array,
+    item: Array,
+    along: Array,
+    indptr: Array,
+    indices: Array,
+    confidence: Array,
+    offsets: Array,
+    starts: Array,
+    weight: float,
+    start: int,
+    stop: int,
+    out: Array,
+) -> None:
+    """Add to out, flat (candidates, past items) tables at ``starts``, the parts of solved vectors' scores.
+
+    ``along`` (R, d) is what a vector meets in a candidate: the part of past item j is c_j along' A^-1 y_j.
     """
     for user in range(start, stop):
-        low, high = indptr[user], indptr[user + 1]
-        if low == high:
+        low, high, first, last = indptr[user], indptr[user + 1], offsets[user], offsets[user + 1]
+        if low == high or first == last:
+            continue
+        mine, given = item[indices[low:high]], confidence[low:high]
+        solved = np.linalg.solve(system_of(gram, mine, given), np.ascontiguousarray(along[first:last].T))
+        parts = np.dot(np.ascontiguousarray(solved.T), np.ascontiguousarray(mine.T))
+        at = starts[user]
+        for c in range(last - first):
+            for h in range(high - low):
+                out[at] += weight * parts[c, h] * given[h]
+                at += 1
+
+
+@njit(nogil=True, cache=True)
+def add_summed_parts(
+    item: Array,
+    along: Array,
+    indptr: Array,
+    indices: Array,
+    given: Array,
+    offsets: Array,
+    starts: Array,
+    weight: float,
+    start: int,
+    stop: int,
+    out: Array,
+) -> None:
+    """Add to out the parts of scores whose user vectors sum ``given`` times rows of ``item`` (I, d)."""
+    for user in range(start, stop):
+        low, high, first, last = indptr[user], indptr[user + 1], offsets[user], offsets[user + 1]
+        if low == high or first == last:
             continue
         mine = item[indices[low:high]]
-        weight = confidence[low:high]
-        system = gram + np.dot(mine.T, mine * (weight - np.float32(1)).reshape(-1, 1))
-        out[user] = np.linalg.solve(system, np.dot(mine.T, weight))
+        parts = np.dot(along[first:last], np.ascontiguousarray(mine.T))
+        at = starts[user]
+        for c in range(last - first):
+            for h in range(high - low):
+                out[at] += weight * parts[c, h] * given[low + h]
+                at += 1
 
 
 @njit(nogil=True, cache=True)
-def push(
-    gram: Floats, item: Floats, rows: Rows, confidence: Floats, towards: Floats
-) -> Floats:
-    """Return contributions (k, h) of h past items to the scores along the k rows of ``towards``."""
-    mine = item[rows]
-    system = gram + np.dot(mine.T, mine * (confidence - np.float32(1)).reshape(-1, 1))
-    return np.dot(np.linalg.solve(system, towards.T).T, mine.T) * confidence
-
-
-@njit(nogil=True, cache=True)
-def largest(parts: Floats, rows: Rows, at: int, share: Floats, evidence_row: Rows) -> None:
-    """Write, for each row of ``parts``, the largest positive part's share of the positive sum, and whose it is."""
-    for c in range(len(parts)):
-        total, most, who = np.float32(0), np.float32(0), np.int32(-1)
-        for h in range(len(rows)):
-            part = parts[c, h]
-            if part > 0:
-                total += part
-                if part > most:
-                    most, who = part, rows[h]
-        if who >= 0:
-            share[at + c], evidence_row[at + c] = most / total, who
-
-
-@njit(nogil=True, cache=True)
-def trace_solved(
-    gram: Floats,
-    item: Floats,
-    towards: Floats,
-    indptr: Rows,
-    indices: Rows,
-    confidence: Floats,
-    offsets: Offsets,
-    item_row: Rows,
+def add_similar_parts(
+    sim_indptr: Array,
+    sim_indices: Array,
+    sim: Array,
+    indptr: Array,
+    indices: Array,
+    given: Array,
+    offsets: Array,
+    item_row: Array,
+    starts: Array,
+    weight: float,
     start: int,
     stop: int,
-    share: Floats,
-    evidence_row: Rows,
+    out: Array,
 ) -> None:
-    """Trace candidates of users whose vectors were solved for; ``towards`` (I, d) is what vectors are scored along."""
+    """Add to out the parts of scores that are sums of ``given`` times rows of a csr similarity (I, I)."""
+    place = np.full(len(sim_indptr) - 1, -1, np.int32)
     for user in range(start, stop):
-        low, high = indptr[user], indptr[user + 1]
-        first, last = offsets[user], offsets[user + 1]
-        if low == high or first == last:
-            continue
-        rows = indices[low:high]
-        parts = push(gram, item, rows, confidence[low:high], towards[item_row[first:last]])
-        largest(parts, rows, first, share, evidence_row)
+        low, high, first, last = indptr[user], indptr[user + 1], offsets[user], offsets[user + 1]
+        past = high - low
+        for c in range(first, last):
+            place[item_row[c]] = c - first
+        for h in range(past):
+            row = indices[low + h]
+            for n in range(sim_indptr[row], sim_indptr[row + 1]):
+                c = place[sim_indices[n]]
+                if c >= 0:
+                    out[starts[user] + c * past + h] += weight * sim[n] * given[low + h]
+        for c in range(first, last):
+            place[item_row[c]] = -1
 
 
 @njit(nogil=True, cache=True)
-def trace_summed(
-    item: Floats,
-    towards: Floats,
-    indptr: Rows,
-    indices: Rows,
-    weight: Floats,
-    offsets: Offsets,
-    item_row: Rows,
+def largest(
+    indptr: Array,
+    indices: Array,
+    offsets: Array,
+    starts: Array,
+    parts: Array,
     start: int,
     stop: int,
-    share: Floats,
-    evidence_row: Rows,
+    share: Array,
+    evidence_row: Array,
 ) -> None:
-    """Trace candidates of users whose vectors are weighted sums of rows of ``item`` (I, d)."""
+    """Write each candidate's largest positive part over the sum of the positive ones, and whose it is."""
     for user in range(start, stop):
-        low, high = indptr[user], indptr[user + 1]
-        first, last = offsets[user], offsets[user + 1]
-        if low == high or first == last:
-            continue
-        rows = indices[low:high]
-        parts = np.dot(towards[item_row[first:last]], item[rows].T) * weight[low:high]
-        largest(parts, rows, first, share, evidence_row)
+        low, past = indptr[user], indptr[user + 1] - indptr[user]
+        at = starts[user]
+        for c in range(offsets[user], offsets[user + 1]):
+            total, most, who = np.float32(0), np.float32(0), -1
+            for h in range(past):
+                part = parts[at + h]
+                if part > 0:
+                    total += part
+                    if part > most:
+                        most, who = part, h
+            at += past
+            if who >= 0:
+                share[c], evidence_row[c] = most / total, indices[low + who]

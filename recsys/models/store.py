@@ -26,9 +26,7 @@ def load_csr(path: Path, name: str, *, shape: tuple[int, int]) -> csr_matrix:
     Raises:
         ValueError: the stored arrays do not fit the shape.
     """
-    data, indices, indptr = (
-        np.load(path / f"{name}.{part}.npy", mmap_mode="r", allow_pickle=False) for part in _PARTS
-    )
+    data, indices, indptr = (_mapped(path / f"{name}.{part}.npy") for part in _PARTS)
     if len(indptr) != shape[0] + 1:
         raise ValueError(f"{path / name} must have {shape[0]} rows but has {len(indptr) - 1}")
     return csr_matrix((data, indices, indptr), shape=shape, copy=False)
@@ -62,9 +60,15 @@ def load_model(path: Path) -> tuple[str, dict[str, Any], dict[str, Any]]:
         raise ValueError(f"{path} holds no model: model.json is missing; run `cornerstore fit` first")
     about = json.loads(about_path.read_text(encoding="utf-8"))
     arrays = {
-        key: np.load(path / f"{key}.npy", mmap_mode="r", allow_pickle=False)
+        key: _mapped(path / f"{key}.npy")
         if shape is None
         else load_csr(path, key, shape=(shape[0], shape[1]))
         for key, shape in about["arrays"].items()
     }
     return about["name"], about["settings"], arrays
+
+
+def _mapped(path: Path) -> npt.NDArray[Any]:
+    """Map a file privately: never written back, yet a plain writable array to the compiler."""
+    mapped: npt.NDArray[Any] = np.load(path, mmap_mode="c", allow_pickle=False)
+    return mapped.view(np.ndarray)

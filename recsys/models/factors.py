@@ -1,0 +1,158 @@
+"""Models whose score is user vector times item vector: ranking, moments, and taking a blindfold along."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+from scipy.sparse import csr_matrix
+
+from recsys.models.base import Affine, Floats, Mask, ModelError, Moments, Rows, require
+from recsys.models.served import Block, Served
+from recsys.topk import ItemIndex, TopK, topk
+
+SHELVES = 4  # indexes kept, for the masks asked last
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Factors:
+    """Item vectors, and how user vectors lie in training.
+
+    Attributes:
+        item: (I, d) float32 item vectors.
+        trained: (I,) bool, taken by anybody in training; only these are ranked.
+        mean: (d,) float32, mean of the training users' vectors.
+        covariance: (d, d) float32, their covariance.
+    """
+
+    item: Floats
+    trained: Mask
+    mean: Floats
+    covariance: Floats
+    _index_of: dict[bytes, ItemIndex] = field(default_factory=dict, init=False, repr=False)
+
+    @classmethod
+    def of(cls, item: Floats, users: Floats, trained: Mask) -> Self:
+        """Measure the training users' vectors, (U, d); nobody at all counts as one user of zeros."""
+        if not len(users):
+            users = np.zeros((1, item.shape[1]), np.float32)
+        mean = users.mean(axis=0, dtype=np.float64)
+        centred = users - mean.astype(np.float32)
+        covariance = centred.T @ centred / np.float32(len(users))
+        return cls(np.ascontiguousarray(item, np.float32), trained, mean.astype(np.float32), covariance)
+
+    @classmethod
+    def of_arrays(cls, arrays: dict[str, Any]) -> Self:
+        """Take up what ``arrays`` gave."""
+        return cls(*(arrays[name] for name in ("item", "trained", "mean", "covariance")))
+
+    def arrays(self) -> dict[str, npt.NDArray[Any]]:
+        """Return what is to be saved."""
+        return {name: getattr(self, name) for name in ("item", "trained", "mean", "covariance")}
+
+    def index(self, within: Mask | None) -> ItemIndex:
+        """Return the index of the trained items in the mask; the ones asked last are kept."""
+        mask = self.trained if within is None else self.trained & within
+        key = mask.tobytes()
+        index = self._index_of.get(key)
+        if index is None:
+            index = ItemIndex.build(self.item).within(mask)
+            while len(self._index_of) >= SHELVES:
+                self._index_of.pop(next(iter(self._index_of)), None)
+            self._index_of[key] = index
+        return index
+
+
+class FactorModel(Served):
+    """A model with user vectors; a subclass fits, makes vectors and adds parts."""
+
+    @abstractmethod
+    def vectors(self, evidence: csr_matrix) -> Floats:
+        """Return (U, d) user vectors computed from the evidence row alone."""
+
+    @property
+    @abstractmethod
+    def known(self) -> Factors:
+        """What the fit has learned."""
+
+    def top(
+        self,
+        evidence: csr_matrix,
+        *,
+        k: int,
+        exclude: csr_matrix | None = None,
+        within: Mask | None = None,
+        vectors: Floats | None = None,
+    ) -> TopK:
+        """Return each user's at most k best items that anybody took in training, see ``Recommender.top``."""
+        require("k", k, at_least=1)
+        given = self.vectors(evidence) if vectors is None else vectors
+        silent = np.diff(evidence.indptr) == 0
+        if silent.any():  # a vector that is no number gets an empty list, and so does no evidence
+            given = np.where(silent[:, None], np.float32(np.nan), given)
+        index = self.known.index(within)
+        if exclude is None:
+            return topk(index, given, k)
+        return topk(index, given, k, exclude.indptr, exclude.indices)
+
+    def scores(
+        self, evidence: csr_matrix, user_of_row: Rows, item_row: Rows, *, vectors: Floats | None = None
+    ) -> Floats:
+        """Return (R,) scores of given pairs, summed in float64 and rounded as the ranking's are."""
+        given = self.vectors(evidence) if vectors is None else vectors
+        left, right = given[user_of_row].astype(np.float64), self.known.item[item_row]
+        return np.asarray(np.einsum("rd,rd->r", left, right), np.float32)
+
+    def moments(self, blind: Affine | None = None) -> Moments:
+        """Return each item's mean score and deviation, in closed form from the user vectors' moments."""
+        known = self.known
+        along = self.along(slice(None), blind=blind)
+        mean = along @ known.mean + self.base(slice(None), blind=blind)
+        spread = np.einsum("id,id->i", along @ known.covariance, along)
+        return Moments(mean.astype(np.float32), np.sqrt(np.maximum(spread, 0)).astype(np.float32))
+
+    def along(self, item_row: Rows | slice, *, blind: Affine | None) -> Floats:
+        """Return (R, d): what an unblinded vector meets to give the served score, but for the base."""
+        item = self.known.item
+        if blind is None:
+            return item[item_row]
+        size = item.shape[1]
+        if blind.matrix.shape != (size, size):
+            raise ModelError(
+                f"blindfold must be {size} x {size} like the vectors but is {blind.matrix.shape}"
+            )
+        if isinstance(item_row, slice) or len(item_row) < len(item):
+            return np.asarray(item[item_row] @ blind.matrix, np.float32)
+        return np.asarray(item @ blind.matrix, np.float32)[item_row]
+
+    def base(self, item_row: Rows | slice, *, blind: Affine | None) -> Floats:
+        """Return (R,): what a blindfold's offset adds for everybody."""
+        item = self.known.item[item_row]
+        return (
+            np.zeros(len(item), np.float32) if blind is None else np.asarray(item @ blind.offset, np.float32)
+        )
+
+    def add_parts(self, block: Block, *, blind: Affine | None, weight: float) -> None:
+        """Add ``weight`` times what each past item adds to each candidate's score to ``block.parts``."""
+        self.add_parts_along(block, self.along(block.item_row, blind=blind), weight=weight)
+
+    @abstractmethod
+    def add_parts_along(self, block: Block, along: Floats, *, weight: float) -> None:
+        """Add the parts of vector times ``along`` (R, d), what the vector meets in each candidate."""
+
+    def arrays(self) -> dict[str, npt.NDArray[Any] | csr_matrix]:
+        """Return what is to be saved beside the settings."""
+        return {**self.known.arrays()}
+
+
+def taken(matrix: csr_matrix) -> Mask:
+    """Return which items anybody took, (I,) bool.
+
+    Example:
+        >>> taken(csr_matrix(np.array([[0, 2], [0, 1]]))).tolist()
+        [False, True]
+    """
+    return np.bincount(matrix.indices[matrix.data > 0], minlength=matrix.shape[1]) > 0

@@ -1,0 +1,144 @@
+"""What every fitted model does alike: taking scores apart, lying on disk, spreading a block over threads.
+
+A model only says how much each past item adds to each candidate (``add_parts``); traces follow.
+"""
+
+from __future__ import annotations
+
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, fields
+from functools import cache
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+from scipy.sparse import csr_matrix
+from threadpoolctl import ThreadpoolController
+
+from recsys.models import kernel
+from recsys.models.base import Affine, Contributions, Floats, ModelError, Offsets, Rows, Trace, checked
+from recsys.models.store import save_model
+
+ROOM = 1 << 24  # parts held at once
+FEW = 16  # users; fewer are not worth starting threads for
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Candidates of U users and room for the parts of their scores.
+
+    Attributes:
+        evidence: (U, I).
+        offsets: (U + 1,), where each user's candidates are.
+        item_row: (R,), the candidates.
+        starts: (U + 1,), where each user's table of (candidates, past items) is in ``parts``.
+        parts: (starts[U],) float32, zero at first.
+    """
+
+    evidence: csr_matrix
+    offsets: Offsets
+    item_row: Rows
+    starts: Offsets
+    parts: Floats
+
+    @classmethod
+    def of(cls, evidence: csr_matrix, offsets: Offsets, item_row: Rows) -> Block:
+        """Make zeroed room."""
+        starts = np.zeros(len(offsets), np.int64)
+        np.cumsum(np.diff(offsets) * np.diff(evidence.indptr).astype(np.int64), out=starts[1:])
+        return cls(evidence, offsets, item_row, starts, np.zeros(starts[-1], np.float32))
+
+    @property
+    def users(self) -> int:
+        return len(self.offsets) - 1
+
+
+class Served(ABC):
+    """A model, fitted or not; a subclass is a frozen dataclass whose fields but ``state`` are settings."""
+
+    name: ClassVar[str]
+    state: Any
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Everything but the data that shapes the fit."""
+        return {f.name: getattr(self, f.name) for f in fields(self) if f.name != "state"}  # type: ignore[arg-type]
+
+    @abstractmethod
+    def add_parts(self, block: Block, *, blind: Affine | None, weight: float) -> None:
+        """Add ``weight`` times what each past item adds to each candidate's score to ``block.parts``."""
+
+    @abstractmethod
+    def base(self, item_row: Rows, *, blind: Affine | None) -> Floats:
+        """Return (R,): the part of the scores that no past item carries."""
+
+    def trace(
+        self, evidence: csr_matrix, offsets: Offsets, item_row: Rows, *, blind: Affine | None = None
+    ) -> Trace:
+        """Return what carries each candidate; candidates of user u are ``offsets[u]:offsets[u + 1]``."""
+        evidence = checked(evidence)
+        share, who = np.zeros(len(item_row), np.float32), np.full(len(item_row), -1, np.int32)
+        sizes = np.cumsum(np.diff(offsets) * np.diff(evidence.indptr).astype(np.int64)) // ROOM
+        edges = [0, *(np.flatnonzero(np.diff(sizes)) + 1).tolist(), len(offsets) - 1]
+        for first, last in pairwise(edges):
+            low, high = offsets[first], offsets[last]
+            whole = last - first == len(offsets) - 1
+            block = Block.of(
+                evidence if whole else evidence[first:last],
+                offsets[first : last + 1] - low,
+                np.ascontiguousarray(item_row[low:high], np.int32),
+            )
+            self.add_parts(block, blind=blind, weight=1.0)
+            kernel.largest(
+                block.evidence.indptr, block.evidence.indices, block.offsets, block.starts, block.parts,
+                0, block.users, share[low:high], who[low:high],
+            )  # fmt: skip
+        return Trace(share, who)
+
+    def contributions(
+        self, evidence: csr_matrix, item_row: Rows, *, blind: Affine | None = None
+    ) -> Contributions:
+        """Take the scores of one user (evidence of one row) for some items apart, item by past item."""
+        evidence = checked(evidence)
+        if evidence.shape[0] != 1:
+            raise ModelError(f"contributions are told of one user but evidence has {evidence.shape[0]} rows")
+        rows = np.ascontiguousarray(item_row, np.int32)
+        block = Block.of(evidence, np.array([0, len(rows)], np.int64), rows)
+        self.add_parts(block, blind=blind, weight=1.0)
+        return Contributions(
+            evidence.indices.astype(np.int32),
+            block.parts.reshape(len(rows), -1),
+            self.base(rows, blind=blind),
+        )
+
+    @abstractmethod
+    def arrays(self) -> dict[str, npt.NDArray[Any] | csr_matrix]:
+        """Return what is to be saved beside the settings."""
+
+    def save(self, path: Path) -> None:
+        """Write the fitted model into a directory."""
+        save_model(path, name=self.name, settings=self.settings, arrays=self.arrays())
+
+
+@cache
+def _blas() -> ThreadpoolController:
+    import scipy.linalg  # noqa: F401  the BLAS that compiled code calls must be loaded to be held
+
+    return ThreadpoolController()
+
+
+def shared(work: Callable[[int, int], None], users: int) -> None:
+    """Call ``work(start, stop)`` over parts of ``range(users)``, in threads if they are many."""
+    if users <= FEW:
+        work(0, users)
+        return
+    threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    edges = np.linspace(0, users, min(users // FEW, 4 * threads) + 1).astype(int).tolist()
+    with _blas().limit(limits=1, user_api="blas"), ThreadPoolExecutor(threads) as pool:
+        for done in [pool.submit(work, *part) for part in pairwise(edges)]:
+            done.result()
