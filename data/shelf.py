@@ -8,12 +8,12 @@ _SEVEN_DAYS = dt.timedelta(days=7) // dt.timedelta(microseconds=1)
 
 
 def prices(lines: pl.DataFrame, week: dt.datetime, *, price_days: int, low_days: int) -> pl.DataFrame:
-    """Give each item's price, the price it is marked down from, and its lowest price before this week.
+    """Give each item's price and its lowest price before this week.
 
     A product sold in the week that begins at `week` costs the median of that week; any other, the median of
     `price_days` before its last sale. The `low_days` before the week are cut into stretches of seven days,
     each with the median of its sales. The lowest of these is what a discount must be measured by (Directive
-    98/6/EC, Article 6a); their median is the usual price, and what costs less this week is marked down.
+    98/6/EC, Article 6a).
 
     Args:
         lines: sales with `item_id`, `at` and `shelf` (price of one on the shelf).
@@ -22,14 +22,14 @@ def prices(lines: pl.DataFrame, week: dt.datetime, *, price_days: int, low_days:
         low_days: length of the window for the usual and the lowest price.
 
     Returns:
-        One row an item: `item_id`, `price`, `was_price` (null: not marked down), `low_30d` (null: not sold).
+        One row an item: `item_id`, `price`, `low_30d` (null: not sold).
 
     Examples:
         >>> week = dt.datetime(2026, 3, 2, tzinfo=dt.UTC)
         >>> days = [week + dt.timedelta(days=day) for day in (-20, -10, -3, 1)]
         >>> sales = pl.DataFrame({"item_id": ["tea"] * 4, "at": days, "shelf": [3.0, 4.0, 4.0, 3.5]})
         >>> prices(sales, week, price_days=28, low_days=30).rows()
-        [('tea', 3.5, 4.0, 3.0)]
+        [('tea', 3.5, 3.0)]
     """
     sold = lines.filter(pl.col("shelf") > 0)
     last = pl.col("at").max().over("item_id")
@@ -37,19 +37,16 @@ def prices(lines: pl.DataFrame, week: dt.datetime, *, price_days: int, low_days:
     now = (
         sold.filter(pl.col("at") >= begins)
         .group_by("item_id")
-        .agg(price=pl.col("shelf").median().round(2), current=pl.col("at").max() >= week)
+        .agg(price=pl.col("shelf").median().round(2))
     )
     before = (
         sold.filter((pl.col("at") < week) & (pl.col("at") >= week - dt.timedelta(days=low_days)))
         .group_by("item_id", stretch=(pl.lit(week) - pl.col("at")).dt.total_microseconds() // _SEVEN_DAYS)
         .agg(pl.col("shelf").median())
         .group_by("item_id")
-        .agg(low_30d=pl.col("shelf").min().round(2), usual=pl.col("shelf").median().round(2))
+        .agg(low_30d=pl.col("shelf").min().round(2))
     )
-    marked_down = pl.col("current") & (pl.col("price") < pl.col("usual"))
-    return now.join(before, on="item_id", how="left").select(
-        "item_id", "price", pl.when(marked_down).then("usual").alias("was_price"), "low_30d"
-    )
+    return now.join(before, on="item_id", how="left").select("item_id", "price", "low_30d")
 
 
 def rhythm(lines: pl.DataFrame, timezone: str, *, repeat_share: float, repeat_buyers: int) -> pl.DataFrame:

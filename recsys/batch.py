@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
-from boundary.ledger.base import Columns, Entry, LedgerError
+from boundary.history import SHOWN
+from boundary.ledger.base import Columns, LedgerError
 from boundary.rules import BIT
 from boundary.rules.guard import SLATE_FULL
 from boundary.tables import write_parquet_atomic
 from boundary.verdict import reason_lists
-from boundary.words import KIND_NAMES, SOURCE_NAMES, Source
+from boundary.words import KIND_NAMES, SOURCE_NAMES
 from recsys.slates import why
 
 if TYPE_CHECKING:
@@ -129,7 +130,10 @@ def slate_rows(engine: Engine, answer: Answer) -> pl.DataFrame:
         (source * len(KIND_NAMES) + kind) * 2 + known
         for source in range(len(SOURCE_NAMES)) for kind in range(3) for known in (0, 1)
     ]  # fmt: skip
-    texts = [why(form // 2 // len(KIND_NAMES), "{}" if form % 2 else None, form // 2 % len(KIND_NAMES)) for form in forms]
+    texts = [
+        why(form // 2 // len(KIND_NAMES), "{}" if form % 2 else None, form // 2 % len(KIND_NAMES))
+        for form in forms
+    ]
     form = pl.col("form").replace_strict(forms, texts, return_dtype=pl.String)
     return frame.with_columns(
         why=pl.when(form.str.ends_with("{}"))
@@ -149,7 +153,9 @@ def withheld_rows(engine: Engine, answer: Answer) -> pl.DataFrame:
         {
             "user_id": pl.Series(list(rows.user_ids), dtype=pl.String).gather(rows.user_row[held]),
             "item_id": pl.Series(engine.gate.catalogue.item_ids, dtype=pl.String).gather(place),
-            "source": pl.Series([*SOURCE_NAMES, "unknown"]).gather(np.minimum(rows.source[held], len(SOURCE_NAMES))),
+            "source": pl.Series([*SOURCE_NAMES, "unknown"]).gather(
+                np.minimum(rows.source[held], len(SOURCE_NAMES))
+            ),
             "reasons": reason_lists(bits[held]),
         }
     )
@@ -177,6 +183,7 @@ def _score_part(engine: Engine, user_ids: Sequence[str], out: Path, number: int,
         "users": len(user_ids),
         "candidates": answer.candidates.rows,
         "shown": len(slates),
+        "beyond": int(np.count_nonzero(answer.verdict.enforced == BIT[SLATE_FULL])),
         "withheld": answer.verdict.counts(),
         "shadow": answer.verdict.shadow_counts(),
         "sources": dict(Counter(slates["source"].to_list())),
@@ -190,22 +197,29 @@ def _record(engine: Engine, answer: Answer, order: Order, number: int) -> None:
         raise BatchError("`record` needs a ledger but there is none; give one")
     rows, verdict = answer.candidates, answer.verdict
     kept = np.flatnonzero(verdict.kept)
-    positions = verdict.positions
     ids = engine.gate.catalogue.item_ids
-    entries = [
-        Entry(
-            "shown", ids[rows.item_row[row]], order.surface, order.now,
-            f"{verdict.decision_id}-{number}", int(positions[row]), Source(int(rows.source[row])).name.lower(), True,
-        )
-        for row in kept.tolist()
-    ]  # fmt: skip
+    shown = len(kept)
+    entries = Columns(
+        kind=np.full(shown, SHOWN, np.uint8),
+        item_id=[ids[row] for row in rows.item_row[kept].tolist()],
+        surface=np.zeros(shown, np.int32),
+        at=np.full(shown, order.now, np.int64),
+        slate=rows.user_row[kept],
+        position=verdict.positions[kept],
+        source=rows.source[kept],
+        confirmed=np.ones(shown, bool),
+        surfaces=(order.surface,),
+        slates=tuple(f"{verdict.decision_id}-{number}-{user}" for user in range(rows.users)),
+    )
     offsets = np.concatenate([[0], np.cumsum(verdict.kept)])[rows.offsets]
     try:
         taken = engine.ledger.append_block(
-            list(rows.user_ids), offsets, Columns.of(entries), expected_turns=answer.turns
+            list(rows.user_ids), offsets, entries, expected_turns=answer.turns
         )
     except LedgerError as error:
-        raise BatchError(f"the ledger could not record block {number} ({error}); mend it and resume") from error
+        raise BatchError(
+            f"the ledger could not record block {number} ({error}); mend it and resume"
+        ) from error
     verdict.kept[~taken[rows.user_row]] = False
 
 
@@ -215,18 +229,20 @@ def _claim(out: Path, todo: dict[str, Any], *, resume: bool) -> None:
         (out / folder).mkdir(parents=True, exist_ok=True)
     if plan.exists():
         if not resume:
-            raise BatchError(f"{out} already holds a batch; add --resume to go on with it, or choose another folder")
+            raise BatchError(
+                f"{out} already holds a batch; add --resume to go on with it, or choose another folder"
+            )
         if json.loads(plan.read_text(encoding="utf-8")) != todo:
             raise BatchError(f"{out} holds a batch of another order or policy; choose another folder")
     _write_json(plan, todo)
 
 
 def _totals(out: Path) -> dict[str, Any]:
-    totals: dict[str, Any] = {"candidates": 0, "shown": 0, "scored": 0}
+    totals: dict[str, Any] = {"candidates": 0, "shown": 0, "beyond": 0, "scored": 0}
     tallies: dict[str, Counter[str]] = {"withheld": Counter(), "shadow": Counter(), "sources": Counter()}
     for part in _parts(out):
         totals["scored"] += part["users"]
-        for key in ("candidates", "shown"):
+        for key in ("candidates", "shown", "beyond"):
             totals[key] += part[key]
         for key, tally in tallies.items():
             tally.update(part[key])

@@ -120,7 +120,9 @@ class Bundle:
             self.customers_table.write_parquet(path / "customers.parquet")
         (path / "taxonomy.json").write_text(self.taxonomy.model_dump_json(by_alias=True), encoding="utf-8")
         (path / "policy.toml").write_text(self.policy.to_toml(), encoding="utf-8")
-        pl.DataFrame({"user_id": pl.Series(list(self.user_ids), dtype=pl.String)}).write_parquet(path / "users.parquet")
+        pl.DataFrame({"user_id": pl.Series(list(self.user_ids), dtype=pl.String)}).write_parquet(
+            path / "users.parquet"
+        )
         for name in HISTORY:
             np.save(path / f"history.{name}.npy", getattr(self.history, name), allow_pickle=False)
         for name in ("support", "crowd", "explore"):
@@ -151,7 +153,9 @@ class Bundle:
         except (OSError, ValueError) as error:
             raise BundleError(f"{path} is no bundle ({error}); make one with `cornerstore fit`") from error
         if manifest.get("format") != FORMAT:
-            raise BundleError(f"{path} has format {manifest.get('format')!r} but this version reads {FORMAT}; fit again")
+            raise BundleError(
+                f"{path} has format {manifest.get('format')!r} but this version reads {FORMAT}; fit again"
+            )
         try:
             return cls._read(path, manifest)
         except (OSError, ValueError, KeyError, pl.exceptions.PolarsError) as error:
@@ -182,5 +186,3 @@ class Bundle:
             blindfold=Blindfold.load(blindfold) if blindfold.exists() else None,
             facts=manifest["facts"],
         )
-
-

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
+from scipy.sparse import csr_matrix
 
 from boundary.candidates import Candidates
 from boundary.words import MICROSECONDS_A_DAY, Source
@@ -65,6 +66,7 @@ def compose(
     propensity: float,
     gestures: Rows,
     guest: npt.NDArray[np.bool_],
+    bought: csr_matrix,
 ) -> Candidates:
     """Append to each user's ranked rows the crowd's and the explored ones in turn, and the gestures last.
 
@@ -76,14 +78,15 @@ def compose(
         propensity: of each explore row.
         gestures: (G,) item rows that are not for sale.
         guest: (U,) who explores nothing: a guest's list is the same for everybody.
+        bought: (U, I) what may be known to be bought, and so is no discovery on the shelf; empty rows for guests.
     """
     users, draws = explore.shape
     crowd_rows, gesture_rows = len(crowd), len(gestures)
     turns = np.concatenate([np.arange(crowd_rows) // CROWD_FOR_EACH_EXPLORE, np.arange(draws) + 0.5])
     order = np.argsort(turns, kind="stable")
-    tail = np.concatenate(
-        [np.broadcast_to(crowd, (users, crowd_rows)), explore], axis=1, dtype=np.int32
-    )[:, order]
+    tail = np.concatenate([np.broadcast_to(crowd, (users, crowd_rows)), explore], axis=1, dtype=np.int32)[
+        :, order
+    ]
     tail = np.concatenate([tail, np.broadcast_to(gestures, (users, gesture_rows))], axis=1, dtype=np.int32)
     source = np.concatenate(
         [
@@ -91,7 +94,7 @@ def compose(
             np.full(gesture_rows, Source.GESTURE),
         ]
     ).astype(np.uint8)
-    there = ~(guest[:, None] & (source == Source.EXPLORE))
+    there = ~(guest[:, None] & (source == Source.EXPLORE)) & ~_stored_at(bought, tail)
     widths, more = np.diff(personal.offsets), there.sum(axis=1)
     offsets = np.zeros(users + 1, np.int64)
     np.cumsum(widths + more, out=offsets[1:])
@@ -116,6 +119,14 @@ def compose(
         evidence_row=filled(personal.evidence_row, -1),
         propensity=filled(personal.propensity, np.where(source == Source.EXPLORE, propensity, np.nan)),
     )
+
+
+def _stored_at(rows: csr_matrix, columns: Rows) -> npt.NDArray[np.bool_]:
+    """Return where row u of a sparse matrix stores column ``columns[u, c]``, (U, C)."""
+    out = np.zeros(columns.shape, bool)
+    for user in np.flatnonzero(np.diff(rows.indptr)):
+        out[user] = np.isin(columns[user], rows.indices[rows.indptr[user] : rows.indptr[user + 1]])
+    return out
 
 
 def _mix(values: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:

@@ -24,6 +24,7 @@ from boundary.policy import Policy
 from boundary.shoppers import Shoppers
 from boundary.words import COMPLAINTS, INTENTS, MICROSECONDS_A_DAY, SOURCE_NAMES, TIER_NAMES, Kind, Tier
 from recsys.bundle import Bundle
+from recsys.models import TopK
 from recsys.memory import exposures_of, remember, rows_of_entries
 from recsys.propose import Proposer, Request
 from recsys.slates import Slate, Suggestion, why
@@ -101,7 +102,11 @@ class Engine:
 
     @classmethod
     def load(
-        cls, path: str | Path, *, ledger: str | Ledger | None = None, policy: Policy | str | Path | None = None
+        cls,
+        path: str | Path,
+        *,
+        ledger: str | Ledger | None = None,
+        policy: Policy | str | Path | None = None,
     ) -> Engine:
         """Open a bundle.
 
@@ -116,7 +121,7 @@ class Engine:
             PolicyError: the policy has mistakes.
         """
         bundle = Bundle.load(path)
-        rules = _policy_of(policy)
+        rules = None if policy is None else policy_of(policy)
         engine = cls(bundle, ledger=None, policy=rules)
         keep = (rules or bundle.policy).longest_window_days
         engine.ledger = open_or_down(ledger, keep_days=keep) if isinstance(ledger, str) else ledger
@@ -142,7 +147,8 @@ class Engine:
     def reload(self, path: str | Path | None = None, *, policy: Policy | str | Path | None = None) -> None:
         """Take a new bundle, a new policy or both; calls under way end with what they began with."""
         bundle = self.bundle if path is None else Bundle.load(path)
-        rules = _policy_of(policy) or (self.policy if path is None else bundle.policy)
+        kept = self.policy if path is None else bundle.policy
+        rules = kept if policy is None else policy_of(policy)
         self._state = _state(bundle, rules)
         self.warm_up()
 
@@ -223,6 +229,14 @@ class Engine:
             return self._answer(self._state, user_ids, request)
         return self._answer(self._state, user_ids, request, exposures=Exposures.empty(len(user_ids)))
 
+    def unbounded(self, user_ids: Sequence[str], *, k: int, now: dt.datetime | int) -> TopK:
+        """Return what the recommender alone would list: for measuring against, never to be shown."""
+        state = self._state
+        rows = np.fromiter(
+            (state.bundle.user_row.get(user, -1) for user in user_ids), np.int64, len(user_ids)
+        )
+        return state.proposer.unbounded(state.bundle.history.take(rows), k=k, now=_micros(now))
+
     def slates(self, answer: Answer, *, surface: str, intent: str) -> list[Slate]:
         """Put a block's answer into slates, one a user."""
         ids = answer.candidates.user_ids
@@ -283,7 +297,9 @@ class Engine:
         state = self._state
         row = state.gate.catalogue.row_of.get(item_id)
         if row is None:
-            raise EngineError(f"`item_id` {item_id!r} is not in the catalogue; look it up in catalogue.parquet")
+            raise EngineError(
+                f"`item_id` {item_id!r} is not in the catalogue; look it up in catalogue.parquet"
+            )
         request = Request(surface=surface, intent=intent, n=n, now=_micros(now), also=row)
         _check(request)
         answer = self._answer(state, [user_id], request)
@@ -360,7 +376,9 @@ class Engine:
         """Of a guest nothing is stored, but for messages sent to a shopper who is known."""
         if self.ledger is None or answer.exposures is None:
             return False
-        return bool(answer.shoppers.tier[0] != Tier.GUEST or (answer.shoppers.known[0] and surface in OUTBOUND))
+        return bool(
+            answer.shoppers.tier[0] != Tier.GUEST or (answer.shoppers.known[0] and surface in OUTBOUND)
+        )
 
     def _reserve(self, user_id: str, slate: Slate, now: int, turn: int) -> bool:
         assert self.ledger is not None  # noqa: S101 (``_remembers`` looked)
@@ -380,8 +398,9 @@ def _state(bundle: Bundle, policy: Policy) -> _State:
     return _State(bundle, policy, gate, Proposer(bundle, gate))
 
 
-def _policy_of(policy: Policy | str | Path | None) -> Policy | None:
-    if policy is None or isinstance(policy, Policy):
+def policy_of(policy: Policy | str | Path) -> Policy:
+    """Return a policy, the one of a TOML file, or the shipped one of a name."""
+    if isinstance(policy, Policy):
         return policy
     return Policy.load(policy) if Path(policy).suffix else Policy.named(str(policy))
 
@@ -435,4 +454,3 @@ def _slate(
         policy_digest=verdict.policy_digest,
         reserved=False,
     )
-

@@ -85,7 +85,9 @@ def stored(history: History, *, items: int) -> csr_matrix:
     known = (history.item_row >= 0) & (history.item_row < items)
     kept = history if known.all() else history.only(known)
     rows = csr_matrix(
-        (np.ones(len(kept.at), np.float32), kept.item_row, kept.offsets), shape=(history.users, items), copy=True
+        (np.ones(len(kept.at), np.float32), kept.item_row, kept.offsets),
+        shape=(history.users, items),
+        copy=True,
     )
     rows.sum_duplicates()
     rows.data[:] = 1
@@ -207,7 +209,15 @@ def activity(history: History) -> npt.NDArray[np.float64]:
     first = np.full(users, kernel.NEVER, np.int64)
     bought, baskets, spend = (np.zeros(users, np.float32) for _ in range(3))
     kernel.relationship(
-        history.offsets, history.kind, history.at, history.unit_price, history.quantity, first, bought, baskets, spend
+        history.offsets,
+        history.kind,
+        history.at,
+        history.unit_price,
+        history.quantity,
+        first,
+        bought,
+        baskets,
+        spend,
     )
     pairs = np.unique(np.stack([history.user_row, history.item_row]), axis=1)
     different = np.bincount(pairs[0], minlength=users)

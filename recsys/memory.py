@@ -40,15 +40,13 @@ def rows_of_entries(entries: Sequence[Entry], row_of: Mapping[str, int], *, rele
 def exposures_of(snapshot: Snapshot, row_of: Mapping[str, int], *, released: int) -> Exposures:
     """Lay a block's entries out as columns; see ``rows_of_entries``."""
     lines = snapshot.entries
-    size = len(lines.at)
-    slates: dict[str, int] = {}
     block = Exposures(
         snapshot.offsets,
-        np.fromiter((row_of.get(item, -1) for item in lines.item_id), np.int32, size),
+        np.fromiter((row_of.get(item, -1) for item in lines.item_id), np.int32, len(lines.at)),
         lines.kind,
         lines.surface,
         lines.at,
-        np.fromiter((slates.setdefault(slate, len(slates)) for slate in lines.slate_id), np.int32, size),
+        lines.slate,
         lines.surfaces,
     )
     live = lines.confirmed | (lines.at >= released) | (lines.kind != SHOWN)
@@ -97,7 +95,12 @@ class Reopening:
         return self._open().read_block(user_ids, since)
 
     def append_block(
-        self, user_ids: Sequence[str], offsets: npt.NDArray[np.int64], entries: Any, *, expected_turns: npt.NDArray[np.int64]
+        self,
+        user_ids: Sequence[str],
+        offsets: npt.NDArray[np.int64],
+        entries: Any,
+        *,
+        expected_turns: npt.NDArray[np.int64],
     ) -> npt.NDArray[np.bool_]:
         return self._open().append_block(user_ids, offsets, entries, expected_turns=expected_turns)
 

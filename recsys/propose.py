@@ -77,8 +77,9 @@ class Proposer:
         admission = self.gate.admit(history, shoppers, now=request.now)
         mask = admission.mask | (from_session & self._session_mask(history))
         within = self._within(request.within)
+        bought = stored(history.only(self._bought(history, shoppers) | from_session), items=self.catalogue.items)
         try:
-            personal = self._personal(user_ids, history, mask, from_session, shoppers, request, within)
+            personal = self._personal(user_ids, history, mask, from_session, bought, shoppers, request, within)
         except Exception:
             log.exception("the recommender failed: nothing personal is proposed")
             personal = _broken(user_ids)
@@ -96,8 +97,16 @@ class Proposer:
             propensity=chance,
             gestures=gesture,
             guest=shoppers.tier == Tier.GUEST,
+            bought=bought,
         )
         return block, history
+
+    def unbounded(self, history: History, *, k: int, now: int) -> TopK:
+        """Rank for measuring what no boundary has touched: all events are evidence, nothing is blinded or withheld."""
+        known = history.only(history.item_row >= 0)
+        evidence = evidence_of(known, self.bundle.weighing, items=self.catalogue.items, now=now)
+        bought = stored(known.only(known.kind == Kind.PURCHASE), items=self.catalogue.items)
+        return self.bundle.model.top(evidence, k=k, exclude=bought)
 
     def _with_sessions(self, history: History, request: Request) -> tuple[History, npt.NDArray[np.bool_]]:
         """Add what each user looks at right now as views at ``now``; with which events are such."""
@@ -111,7 +120,11 @@ class Proposer:
 
     def _session_mask(self, history: History) -> npt.NDArray[np.bool_]:
         """What is looked at right now may speak for this one call, unless it is sensitive or unknown."""
-        return self.catalogue.speakable[history.item_row] if self.catalogue.items else np.zeros(len(history.at), bool)
+        return (
+            self.catalogue.speakable[history.item_row]
+            if self.catalogue.items
+            else np.zeros(len(history.at), bool)
+        )
 
     def _personal(
         self,
@@ -119,6 +132,7 @@ class Proposer:
         history: History,
         mask: npt.NDArray[np.bool_],
         from_session: npt.NDArray[np.bool_],
+        bought: csr_matrix,
         shoppers: Shoppers,
         request: Request,
         within: npt.NDArray[np.bool_] | None,
@@ -132,7 +146,6 @@ class Proposer:
         vectors = model.vectors(evidence)
         if vectors is not None and blind is not None:
             vectors = blind.apply(vectors)
-        bought = stored(history.only(self._bought(history, shoppers) | from_session), items=items)
         open_to = self.products if within is None else self.products & within
         best = self._best(evidence, bought, vectors, open_to, request)
         if request.also is not None:
@@ -225,7 +238,11 @@ def _first(first: TopK, rest: TopK) -> TopK:
         rows.append(np.concatenate([first.item_row[a], rest.item_row[b][new]]))
         scores.append(np.concatenate([first.score[a], rest.score[b][new]]))
         widths[user] = len(rows[-1])
-    return TopK(np.concatenate([[0], np.cumsum(widths)]).astype(np.int64), np.concatenate(rows), np.concatenate(scores))
+    return TopK(
+        np.concatenate([[0], np.cumsum(widths)]).astype(np.int64),
+        np.concatenate(rows),
+        np.concatenate(scores),
+    )
 
 
 def _also(

@@ -149,13 +149,10 @@ def test_the_catalogue_has_no_margin_and_a_readable_title(real: Prepared) -> Non
     assert "Apple sauce, 50 oz" in catalogue["title"].to_list()
 
 
-def test_a_markdown_is_below_its_old_price_and_promotions_are_few(real: Prepared) -> None:
+def test_no_old_price_is_claimed_and_promotions_are_few(real: Prepared) -> None:
     catalogue = real.read("catalogue")
-    marked = catalogue.filter(pl.col("was_price").is_not_null())
-    assert (marked["price"] < marked["was_price"]).all()
-    assert (marked["low_30d"] <= marked["was_price"]).all()
-    honest = (marked["was_price"] <= marked["low_30d"]).sum()
-    assert 0 < honest < marked.height
+    assert catalogue["was_price"].null_count() == catalogue.height
+    assert 0 < catalogue["low_30d"].null_count() < catalogue.height
     assert 0.01 < catalogue["promoted"].mean() < 0.1
 
 
@@ -173,7 +170,8 @@ def test_customers_have_simulated_consent_only(real: Prepared) -> None:
     customers = real.read("customers")
     assert customers["consent"].to_list() == [["personalise"]] * customers.height
     assert not customers["opted_out"].any()
-    assert set(customers["user_id"]) == set(real.read("events")["user_id"])
+    assert customers.height == 2_469
+    assert set(customers["user_id"]) > set(real.read("events")["user_id"])
 
 
 def test_times_are_utc_and_weeks_begin_at_the_shops_midnight(

@@ -1,0 +1,397 @@
+"""The commands of the shop: every one ends with a short summary, or with one line that says what to mend."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Optional
+
+import typer
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+)
+from rich.progress import TimeRemainingColumn as Remaining
+from rich.table import Table as Grid
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from recsys.shop import Choice
+
+console = Console(highlight=False)
+app = typer.Typer(
+    help="Recommendations that know when to stop.", no_args_is_help=True, add_completion=False,
+    rich_markup_mode="rich", pretty_exceptions_enable=False,
+)  # fmt: skip
+policy_app = typer.Typer(help="Check and compare policy files.", no_args_is_help=True)
+app.add_typer(policy_app, name="policy")
+
+Out = Annotated[Path, typer.Option("--out", "-o", help="Folder to write to.")]
+Seed = Annotated[int, typer.Option(help="Seed of everything random.")]
+PolicyName = Annotated[str, typer.Option("--policy", help="default, gentle, strict, or a TOML file.")]
+LedgerUrl = Annotated[
+    Optional[str], typer.Option("--ledger", help="sqlite:///ledger.db or redis://host:6379/0; default: none.")
+]
+BundleAt = Annotated[Path, typer.Option("--bundle", "-b", help="Folder that `cornerstore fit` wrote.")]
+Now = Annotated[
+    Optional[str],
+    typer.Option(help="Moment to act at, ISO 8601 (UTC); default: for a bundle, its last event."),
+]
+
+
+@contextmanager
+def _steps(title: str) -> Iterator[Callable[[str, float], None]]:
+    """Show a bar that is told what is being done and how much of it is done."""
+    with Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description:<58.58}"),
+        BarColumn(),
+        TimeElapsedColumn(),
+        console=console,
+    ) as bar:
+        task = bar.add_task(title, total=1.0)
+        yield lambda what, share: bar.update(task, description=f"{title}: {what}", completed=share)
+        bar.update(task, description=title, completed=1.0)
+
+
+@contextmanager
+def _count(title: str) -> Iterator[Callable[[int, int], None]]:
+    """Show a bar that counts, with the time that remains."""
+    with Progress(
+        SpinnerColumn(), TextColumn("{task.description:<58.58}"), BarColumn(), MofNCompleteColumn(),
+        TimeElapsedColumn(), Remaining(), console=console,
+    ) as bar:  # fmt: skip
+        task = bar.add_task(title, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+@app.command()
+def demo(out: Out = Path("runs/demo"), seed: Seed = 7, policy: PolicyName = "default") -> None:
+    """Run the whole way on real data: prepare, fit, score every household, measure, report.
+
+    Example: [bold]cornerstore demo --out runs/demo[/]
+    """
+    from data.complete_journey import TAXONOMY, prepare as prepare_tables
+    from recsys import demo as room
+    from recsys.engine import policy_of
+    from recsys.report import write_report
+    from recsys.shop import fit_shop, latest, read_shop
+    from boundary.taxonomy import Taxonomy
+
+    began = time.perf_counter()
+    rules, taxonomy, choice = policy_of(policy), Taxonomy.load(TAXONOMY), _default_choice(seed)
+    with _steps("Preparing the Complete Journey") as tell:
+        counts = prepare_tables(out, progress=tell)
+    for name in ("events", "catalogue", "customers"):
+        kept, rejected = counts[name]["kept"], counts[name]["rejected"]
+        console.print(
+            f"  {name}: {kept:,} rows kept, {rejected:,} kept aside with a reason in {out / 'rejects'}"
+        )
+    shop = read_shop(out, rejects=out / "rejects" / "again", console=Console(quiet=True))
+    now = latest(shop.events)
+    with _steps("Fitting the shop") as tell:
+        bundle = fit_shop(shop, taxonomy=taxonomy, policy=rules, choice=choice, now=now, tell=tell)
+        bundle.save(out / "bundle")
+    engine = room.open_for_demo(out / "bundle", out / "ledger.db")
+    with _count("Scoring every household through the boundary") as progress:
+        manifest = room.score_everybody(engine, out, now=now, progress=progress)
+    with _steps("Judging the lists by later weeks") as tell:
+        judged = room.compare(shop, taxonomy=taxonomy, policy=rules, choice=choice, tell=tell)
+    report = write_report(out / "report.html", room.page(engine, manifest, judged))
+    _tell_demo(manifest, judged, out, report, time.perf_counter() - began)
+
+
+def _tell_demo(manifest: dict[str, Any], judged: Any, out: Path, report: Path, seconds: float) -> None:
+    console.print()
+    slots = manifest["sources"]
+    console.print(f"[bold]{manifest['scored']:,} households[/] scored, {manifest['shown']:,} slots shown: "
+                  + ", ".join(f"{count:,} {name}" for name, count in slots.items()))  # fmt: skip
+    top = [(r, c) for r, c in manifest["withheld"].items() if r != "slate_full"][:6]
+    console.print("withheld most often: " + ", ".join(f"{reason} {count:,}" for reason, count in top))
+    console.print(
+        f"discovery NDCG@20 on later weeks: {judged.raw:.4f} without the boundary, {judged.profile:.4f} for the "
+        f"profile's list with it, {judged.slate:.4f} for the whole slate ({100 * judged.slate / judged.raw:.0f} % kept)"
+    )
+    for label, name in (
+        ("slates", "slates.parquet"), ("withheld", "withheld.parquet"), ("bundle", "bundle"), ("report", report.name),
+    ):  # fmt: skip
+        console.print(f"  {label:<9} {out / name}")
+    console.print(f"done in {seconds:.0f} seconds")
+
+
+@app.command()
+def prepare(out: Out = Path("runs/complete_journey")) -> None:
+    """Turn the Complete Journey grocery data into events, catalogue and customers.
+
+    Example: [bold]cornerstore prepare --out runs/complete_journey[/]
+    """
+    from data.complete_journey import prepare as prepare_tables
+
+    with _steps("Preparing the Complete Journey") as tell:
+        counts = prepare_tables(out, progress=tell)
+    for name, told in counts.items():
+        console.print(f"  {name}: " + ", ".join(f"{count:,} {what}" for what, count in told.items()))
+    console.print(f"tables are in {out}")
+
+
+@app.command()
+def fit(
+    data: Annotated[Path, typer.Option("--data", "-d", help="Folder with events, catalogue and customers.")],
+    taxonomy: Annotated[
+        Optional[Path], typer.Option(help="TOML file of sensitive families; default: the Complete Journey's.")
+    ] = None,
+    out: Out = Path("runs/bundle"),
+    policy: PolicyName = "default",
+    model: Annotated[str, typer.Option(help="Which recommender.")] = "",
+    setting: Annotated[
+        Optional[list[str]], typer.Option(help="A model's setting, name=value; repeat.")
+    ] = None,
+    now: Now = None,
+    seed: Seed = 7,
+) -> None:
+    """Fit a recommender and what the boundary needs to a shop's own Parquet or CSV tables.
+
+    Example: [bold]cornerstore fit --data runs/complete_journey --out runs/bundle[/]
+    """
+    from boundary.taxonomy import Taxonomy
+    from data.complete_journey import TAXONOMY
+    from recsys.engine import policy_of
+    from recsys.shop import fit_shop, latest, read_shop
+
+    rules, families = policy_of(policy), Taxonomy.load(taxonomy or TAXONOMY)
+    shop = read_shop(data, rejects=out.parent / f"{out.name}.rejects", console=console)
+    moment = latest(shop.events) if now is None else _moment(now)
+    choice = _default_choice(seed, model=model, settings=_settings(setting or []))
+    with _steps("Fitting the shop") as tell:
+        bundle = fit_shop(shop, taxonomy=families, policy=rules, choice=choice, now=moment, tell=tell)
+        bundle.save(out)
+    for entry in families.idle(bundle.catalogue_table):
+        console.print(
+            f"[yellow]taxonomy:[/] an entry of {entry.family!r} matches no item: {entry.category or entry.type}"
+        )
+    console.print(
+        f"{bundle.facts['users']:,} shoppers, {bundle.facts['items']:,} items, {bundle.facts['events']:,} events; "
+        f"turned away at the first door: {bundle.facts['events_turned_away'] or 'none'}"
+    )
+    if bundle.blindfold is None:
+        console.print(
+            f"[yellow]{choice.model}:[/] no blindfold: the model has no user vectors, or the strength is 0"
+        )
+    console.print(f"bundle is in {out}")
+
+
+@app.command()
+def score(
+    bundle: BundleAt,
+    out: Out = Path("runs/slates"),
+    users: Annotated[
+        Optional[Path], typer.Option(help="Text file with a user id a line; default: every shopper.")
+    ] = None,
+    user: Annotated[Optional[list[str]], typer.Option(help="Only this shopper, on screen; repeat.")] = None,
+    n: Annotated[int, typer.Option("-n", help="Slots.")] = 10,
+    surface: Annotated[str, typer.Option(help="home, product, email, push, ...")] = "home",
+    intent: Annotated[str, typer.Option(help="find, discover, deal, research or browse.")] = "browse",
+    ledger: LedgerUrl = None,
+    policy: Annotated[Optional[str], typer.Option(help="Instead of the bundle's policy.")] = None,
+    record: Annotated[bool, typer.Option(help="Record the exposures: the batch is the sending.")] = False,
+    withheld: Annotated[bool, typer.Option(help="Also write withheld rows with their reasons.")] = False,
+    resume: Annotated[bool, typer.Option(help="Go on with a batch that was cut off.")] = False,
+    block: Annotated[int, typer.Option(help="Shoppers scored at once.")] = 1024,
+    now: Now = None,
+) -> None:
+    """Score shoppers through the boundary, into Parquet.
+
+    Without --ledger nobody can tell what was shown before, so everybody gets the crowd shelf.
+
+    Example: [bold]cornerstore score --bundle runs/bundle --ledger sqlite:///runs/ledger.db --out runs/slates[/]
+    """
+    from recsys.batch import Order, score_users
+    from recsys.engine import Engine
+
+    engine = Engine.load(bundle, ledger=ledger, policy=policy)
+    moment = int(engine.bundle.facts["fitted_for"]) if now is None else _moment(now)
+    if ledger is None:
+        console.print(
+            "[yellow]no ledger:[/] nothing is known of earlier exposures; everybody gets the crowd shelf"
+        )
+    if user:
+        for one in user:
+            _show(engine.score(one, n=n, surface=surface, intent=intent, now=moment, reserve=record), engine)
+        return
+    ids = _lines(users) if users else [one for one in engine.bundle.user_ids if one]
+    order = Order(
+        n=n, surface=surface, intent=intent, now=moment, block=block, withheld=withheld, record=record
+    )
+    with _count("Scoring") as progress:
+        manifest = score_users(engine, ids, out, order, resume=resume, progress=progress)
+    console.print(f"{manifest['scored']:,} shoppers, {manifest['shown']:,} slots: {manifest['sources']}")
+    console.print(f"withheld: {manifest['withheld']}")
+    console.print(f"slates are in {out / 'slates'}, the manifest in {out / 'manifest.json'}")
+
+
+@app.command()
+def explain(
+    user_id: str,
+    item_id: str,
+    bundle: BundleAt = Path("runs/demo/bundle"),
+    ledger: LedgerUrl = None,
+    surface: Annotated[str, typer.Option(help="home, product, email, push, ...")] = "home",
+    intent: Annotated[str, typer.Option(help="find, discover, deal, research or browse.")] = "browse",
+    n: Annotated[int, typer.Option("-n", help="Slots.")] = 10,
+    now: Now = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Say what every rule makes of an item for a shopper, and what would change it.
+
+    Example: [bold]cornerstore explain 1228 1029743 --bundle runs/demo/bundle --ledger sqlite:///runs/demo/ledger.db[/]
+    """
+    from recsys.engine import Engine
+
+    engine = Engine.load(bundle, ledger=ledger)
+    moment = int(engine.bundle.facts["fitted_for"]) if now is None else _moment(now)
+    told = engine.explain(user_id, item_id, n=n, surface=surface, intent=intent, now=moment)
+    if as_json:
+        sys.stdout.write(json.dumps(told.to_dict(), indent=2) + "\n")
+        return
+    title = engine.bundle.titles[engine.gate.catalogue.row_of[item_id]]
+    verdict = "shown" if told.shown else "withheld: " + ", ".join(told.reasons)
+    console.print(
+        f"[bold]{title}[/] for a {told.tier}, place {told.rank + 1} of the candidates ({told.source}): {verdict}"
+    )
+    grid = Grid("rule", "family", "verdict", "value", "limit", "what would change it")
+    for rule in sorted(told.rules, key=lambda r: (not r.withheld, r.withheld is None)):
+        word = "-" if rule.withheld is None else ("[red]withheld[/]" if rule.withheld else "passed")
+        if rule.enforce == "shadow":
+            word += " (shadow)"
+        grid.add_row(
+            rule.rule, rule.family, word, _number(rule.value), _number(rule.limit), rule.remedy or ""
+        )
+    console.print(grid)
+    console.print(f"to the shopper: {told.to_shopper}")
+
+
+@policy_app.command()
+def check(file: Annotated[str, typer.Argument(help="A TOML file, or default, gentle, strict.")]) -> None:
+    """Report every mistake in a policy file at once.
+
+    Example: [bold]cornerstore policy check my_policy.toml[/]
+    """
+    from boundary.policy import PolicyError
+    from recsys.engine import policy_of
+
+    try:
+        policy = policy_of(file)
+    except PolicyError as error:
+        for mistake in error.mistakes:
+            console.print(f"[red]{file}:[/] {mistake}")
+        raise typer.Exit(2) from error
+    console.print(f"{file}: {len(policy.rules)} rules, no mistakes, digest {policy.digest}")
+
+
+@policy_app.command()
+def diff(
+    one: Annotated[str, typer.Argument(help="A policy.")],
+    other: Annotated[str, typer.Argument(help="Another.")],
+) -> None:
+    """Show the settings in which two policies differ.
+
+    Example: [bold]cornerstore policy diff default strict[/]
+    """
+    from recsys.engine import policy_of
+
+    grid = Grid("setting", one, other)
+    for path, here, there in policy_of(one).differences(policy_of(other)):
+        grid.add_row(path, str(here), str(there))
+    console.print(grid)
+
+
+@policy_app.command()
+def schema() -> None:
+    """Print a JSON Schema of policy files, for editors.
+
+    Example: [bold]cornerstore policy schema > policy.schema.json[/]
+    """
+    from boundary.policy import json_schema
+
+    sys.stdout.write(json.dumps(json_schema(), indent=2) + "\n")
+
+
+def _show(slate: Any, engine: Any) -> None:
+    grid = Grid("", "item", "title", "source", "why", title=f"{slate.user_id}: {slate.tier}")
+    for place, item in enumerate(slate.items, 1):
+        title = engine.bundle.titles[engine.gate.catalogue.row_of[item.item_id]]
+        grid.add_row(str(place), item.item_id, title, item.source, item.why)
+    console.print(grid)
+    console.print("withheld: " + (", ".join(f"{r} {c}" for r, c in slate.withheld.items()) or "nothing"))
+
+
+def _default_choice(seed: int, *, model: str = "", settings: dict[str, Any] | None = None) -> Choice:
+    from recsys.interactions import Weighing
+    from recsys.shop import Choice
+
+    settings = settings or {}
+    return Choice(model or "als", settings, Weighing({"purchase": 1.0, "cart": 1.0, "view": 0.3}), seed)
+
+
+def _settings(given: list[str]) -> dict[str, Any]:
+    settings: dict[str, Any] = {}
+    for one in given:
+        name, found, value = one.partition("=")
+        if not found:
+            raise typer.BadParameter(f"--setting must be name=value but got {one!r}")
+        try:
+            settings[name] = json.loads(value)
+        except ValueError:
+            settings[name] = value
+    return settings
+
+
+def _moment(now: str) -> int:
+    try:
+        moment = datetime.fromisoformat(now)
+    except ValueError as error:
+        raise typer.BadParameter(f"--now must be a time like 2026-01-31T12:00 but got {now!r}") from error
+    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
+
+
+def _lines(path: Path) -> list[str]:
+    from boundary.tables import TableError
+
+    try:
+        return list(dict.fromkeys(line for line in path.read_text(encoding="utf-8").splitlines() if line))
+    except (OSError, UnicodeDecodeError) as error:
+        raise TableError(
+            f"{path} cannot be read ({error}); give a text file with a user id a line"
+        ) from error
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:g}"
+
+
+def main() -> None:
+    """Run a command; what a user can mend ends as one line and code 2, never as a traceback."""
+    try:
+        app(standalone_mode=True)
+    except Exception as error:
+        from recsys.errors import MENDABLE
+
+        if not isinstance(error, MENDABLE):
+            raise
+        Console(stderr=True, highlight=False, soft_wrap=True).print(f"[red]error:[/] {error}", markup=True)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

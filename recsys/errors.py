@@ -1,0 +1,23 @@
+"""Which errors a command ends with as one line: everything a user can mend, nothing that is a fault of ours."""
+
+from boundary.candidates import CandidateError
+from boundary.ledger.base import LedgerError
+from boundary.policy import PolicyError
+from boundary.tables import TableError
+from recsys.batch import BatchError
+from recsys.bundle import BundleError
+from recsys.engine import EngineError
+from recsys.interactions import InteractionError
+from recsys.models import ModelError
+
+MENDABLE = (
+    BatchError,
+    BundleError,
+    CandidateError,
+    EngineError,
+    InteractionError,
+    LedgerError,
+    ModelError,
+    PolicyError,
+    TableError,
+)

@@ -1,0 +1,79 @@
+"""How good a ranking of discoveries is: a cut in time, what was discovered after it, and NDCG over whole lists."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+from scipy.sparse import csr_matrix
+
+from recsys.fitting import purchases
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from boundary.history import History
+    from boundary.policy import Policy
+
+
+def temporal_cut(events: pl.DataFrame, share: float = 0.8) -> int:
+    """Return the moment (microseconds UTC) that has ``share`` of the whole weeks of the events before it."""
+    first, last = (
+        int(events["at"].dt.timestamp("us").min() or 0),
+        int(events["at"].dt.timestamp("us").max() or 0),
+    )  # type: ignore[arg-type]
+    week = 7 * 86_400_000_000
+    weeks = max((last - first) // week + 1, 1)
+    return first + max(int(weeks * share + 1e-9), 1) * week
+
+
+def discoveries(before: History, after: History, *, items: int) -> csr_matrix:
+    """Return users x items, 1.0 where a user bought after the cut what they had not bought before it.
+
+    Only items that anybody bought before the cut count: nobody could have ranked the others.
+    """
+    old, new = purchases(before, items=items), purchases(after, items=items)
+    fresh = (new - new.multiply(old)).tocsr()
+    sold = np.asarray((old > 0).sum(axis=0)).ravel() > 0
+    fresh.data *= sold[fresh.indices]
+    fresh.eliminate_zeros()
+    return fresh
+
+
+def ndcg(
+    offsets: npt.NDArray[np.int64], item_row: npt.NDArray[np.int32], truth: csr_matrix, *, k: int
+) -> npt.NDArray[np.float64]:
+    """Return each user's NDCG at k, (U,), NaN where the user discovered nothing.
+
+    Gain 1 for an item of the truth at place p (from 1), discounted by log2(p + 1); the ideal list holds
+    min(k, number of discoveries) of them (Jarvelin and Kekalainen 2002, binary).
+
+    Example:
+        >>> truth = csr_matrix(np.array([[1, 0, 1]]))
+        >>> ndcg(np.array([0, 2]), np.array([2, 1], np.int32), truth, k=2).round(3).tolist()
+        [0.613]
+    """
+    users = len(offsets) - 1
+    owner = np.repeat(np.arange(users), np.diff(offsets))
+    place = np.arange(len(item_row)) - offsets[:-1][owner]
+    top = place < k
+    hit = np.asarray(truth[owner[top], item_row[top]]).ravel() > 0
+    gains = np.bincount(owner[top], weights=hit / np.log2(place[top] + 2), minlength=users)
+    ideal = np.concatenate([[0], np.cumsum(1 / np.log2(np.arange(k) + 2))])
+    best = ideal[np.minimum(np.diff(truth.indptr), k)]
+    return np.divide(gains, best, out=np.full(users, np.nan), where=best > 0)
+
+
+def without_boundary(policy: Policy) -> Policy:
+    """Return the policy under which everything is remembered and nothing is blinded: what others do."""
+    forever = 3660
+    return policy.replace(
+        {
+            "admit.sensitive": "off",
+            "admit.proxy_z": None,
+            "blind.strength": 0,
+            "tiers.newcomer.retention_days": forever,
+            "tiers.regular.retention_days": forever,
+        }
+    )

@@ -1,0 +1,115 @@
+"""A shop's own tables from a folder, validated, and how a recommender is made of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from boundary.tables import Table, TableError, read_table, write_rejects
+from recsys.fitting import Step, fit_bundle
+from recsys.models import make_model
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from boundary.policy import Policy
+    from boundary.taxonomy import Taxonomy
+    from recsys.bundle import Bundle
+    from recsys.interactions import Weighing
+
+SUFFIXES = (".parquet", ".csv")
+
+
+@dataclass(frozen=True)
+class Shop:
+    """The three tables of a shop, validated; ``customers`` may be None."""
+
+    events: pl.DataFrame
+    catalogue: pl.DataFrame
+    customers: pl.DataFrame | None
+
+
+@dataclass(frozen=True)
+class Choice:
+    """How the recommender is made: model, its settings, how events weigh, and the seed."""
+
+    model: str
+    settings: dict[str, Any]
+    weighing: Weighing
+    seed: int
+
+
+def read_shop(folder: str | Path, *, rejects: str | Path, console: Console) -> Shop:
+    """Read events, catalogue and (where there is one) customers as Parquet or CSV from a folder.
+
+    Bad rows go to ``rejects`` with their reason and are counted on screen.
+
+    Raises:
+        TableError: a table or a column is missing, or a file cannot be read.
+    """
+    folder, rejects = Path(folder), Path(rejects)
+    tables: dict[str, Table] = {}
+    for name in ("events", "catalogue", "customers"):
+        path = next(
+            (folder / f"{name}{suffix}" for suffix in SUFFIXES if (folder / f"{name}{suffix}").exists()), None
+        )
+        if path is None:
+            if name == "customers":
+                console.print(
+                    "[yellow]no customers table:[/] nobody has agreed to anything, so everybody gets the crowd shelf"
+                )
+                continue
+            raise TableError(f"{folder} holds no {name}.parquet or {name}.csv; put the shop's {name} there")
+        table = read_table(path, name)
+        tables[name] = table
+        tell_rejects(table, rejects / f"{name}.parquet", console)
+    known = set(tables["catalogue"].rows["item_id"])
+    strangers = int((~tables["events"].rows["item_id"].is_in(list(known))).sum())
+    if strangers:
+        console.print(
+            f"[yellow]events:[/] {strangers:,} name an item that the catalogue does not hold: no evidence"
+        )
+    if tables["catalogue"].rows["promoted"].is_null().all() and len(tables["catalogue"].rows):
+        console.print("[yellow]catalogue:[/] no word on what is promoted: every item counts as promoted")
+    customers = tables.get("customers")
+    return Shop(
+        tables["events"].rows, tables["catalogue"].rows, None if customers is None else customers.rows
+    )
+
+
+def tell_rejects(table: Table, path: Path, console: Console) -> None:
+    """Write what was rejected and say how much and why."""
+    console.print(f"{table.name}: {len(table.rows):,} rows")
+    if len(table.rejects):
+        write_rejects(table, path)
+        reasons = table.rejects["reason"].value_counts(sort=True).head(4).iter_rows()
+        told = ", ".join(f"{count:,} {reason}" for reason, count in reasons)
+        console.print(f"  [yellow]{len(table.rejects):,} bad rows kept aside[/] in {path}: {told}")
+
+
+def fit_shop(
+    shop: Shop, *, taxonomy: Taxonomy, policy: Policy, choice: Choice, now: int, tell: Step | None = None
+) -> Bundle:
+    """Fit a shop as chosen, on its events up to ``now``."""
+    events = shop.events.filter(pl.col("at").dt.timestamp("us") <= now)
+    return fit_bundle(
+        events,
+        shop.catalogue,
+        shop.customers,
+        taxonomy=taxonomy,
+        policy=policy,
+        model=make_model(choice.model, **choice.settings),
+        weighing=choice.weighing,
+        now=now,
+        seed=choice.seed,
+        step=tell,
+    )
+
+
+def latest(events: pl.DataFrame) -> int:
+    """Return the moment just after the last event, microseconds UTC; 0 without any."""
+    last = events["at"].dt.timestamp("us").max()
+    return 0 if last is None else int(last) + 1  # type: ignore[arg-type]
