@@ -34,8 +34,8 @@ class Terms:
         confirmed: share of the granted slates that are confirmed.
     """
 
-    shoppers: int = 16
-    items: int = 40
+    shoppers: int = 8
+    items: int = 12
     slate: int = 3
     cap: int = 3
     window: float = 1.0

@@ -20,6 +20,7 @@ LATEST: Final = 2**53  # the scores of a Redis set keep integers exactly up to h
 
 _KIND_CODE: Final = {name: code for code, name in enumerate(KINDS)}
 _SOURCE_CODE: Final = {name: code for code, name in enumerate(SOURCES)}
+_SOURCE_OF: Final = {str(code): name for code, name in enumerate(SOURCES)}
 _SHARED: Final = attrgetter("kind", "surface", "at", "slate_id", "confirmed")
 _encode: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), check_circular=False).encode
 
@@ -38,7 +39,8 @@ class Line(NamedTuple):
         slate_id: the slate of all of them.
         confirmed: they stand confirmed.
         size: how many entries.
-        text: JSON, ``[at, kind, surface, slate_id, [item_id, ...], [position, ...], [source, ...]]``.
+        text: JSON, ``[at, kind, surface, slate_id, [item_id, ...], positions, sources]``; positions that follow
+            one another are told by the first, sources by one digit each.
     """
 
     at: int
@@ -80,7 +82,7 @@ def lines_of(entries: Iterable[Entry]) -> list[Line]:
 
     >>> milk = Entry("shown", "milk", "home", 5, "s1", 0, "crowd", False)
     >>> [line.text for line in lines_of([milk, milk._replace(item_id="tea", position=1)])]
-    ['[5,0,"home","s1",["milk","tea"],[0,1],[1,1]]']
+    ['[5,0,"home","s1",["milk","tea"],0,"11"]']
     """
     lines = []
     for (kind, surface, at, slate_id, confirmed), run in groupby(entries, _SHARED):
@@ -131,8 +133,8 @@ def entries_of(rows: Sequence[tuple[Any, str]]) -> list[Entry]:
         at, kind, surface, slate_id, items, positions, sources = line
         shared = repeat(KINDS[kind]), repeat(surface), repeat(at), repeat(slate_id), repeat(bool(confirmed))
         kinds, surfaces, times, slates, sure = shared
-        names = map(SOURCES.__getitem__, sources)
-        entries.extend(map(Entry._make, zip(kinds, items, surfaces, times, slates, positions, names, sure)))  # noqa: B905
+        names, places = map(_SOURCE_OF.__getitem__, sources), _places(positions, len(items))
+        entries.extend(map(Entry._make, zip(kinds, items, surfaces, times, slates, places, names, sure)))  # noqa: B905
     return entries
 
 
@@ -163,8 +165,10 @@ def snapshot_of(blocks: Sequence[Sequence[tuple[Any, str]]], turns: Sequence[int
         surface=np.array([surfaces[name] for name in surface], np.int32).repeat(counts),
         at=np.array(at, np.int64).repeat(counts),
         slate=np.array([slates[name] for name in slate], np.int32).repeat(counts),
-        position=np.fromiter(chain.from_iterable(positions), np.int32, ends[-1]),
-        source=np.fromiter(chain.from_iterable(sources), np.uint8, ends[-1]),
+        position=np.fromiter(
+            chain.from_iterable(map(_places, positions, counts.tolist())), np.int32, ends[-1]
+        ),
+        source=np.frombuffer("".join(sources).encode(), np.uint8) - np.uint8(ord("0")),
         confirmed=np.array([confirmed for confirmed, _ in rows], bool).repeat(counts),
         surfaces=tuple(surfaces),
         slates=tuple(slates),
@@ -232,7 +236,9 @@ def _line(
         raise LedgerInvalid(
             f"`position` must lie from 0 to {2**31 - 1} but got {min(positions)}..{max(positions)}"
         )
-    text = _encode([at, kind, surface, slate_id, items, positions, sources])
+    first = positions[0]
+    places = first if list(positions) == list(_places(first, len(positions))) else positions
+    text = _encode([at, kind, surface, slate_id, items, places, "".join(map(str, sources))])
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -243,6 +249,11 @@ def _line(
         ):
             utf8(value, name)
     return Line(at, kind == SHOWN, slate_id, confirmed, len(items), text)
+
+
+def _places(positions: int | list[int], count: int) -> Sequence[int]:
+    """Spell out the positions of a line: most are a slate's, one after the other."""
+    return range(positions, positions + count) if isinstance(positions, int) else positions
 
 
 def _decoded(rows: Sequence[tuple[Any, str]]) -> list[Any]:

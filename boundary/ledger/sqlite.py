@@ -44,6 +44,7 @@ DAMAGE: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite
 
 _opened: "weakref.WeakSet[SqliteLedger]" = weakref.WeakSet()
 _resting: "list[SqliteLedger]" = []
+_registry = threading.Lock()
 
 
 class SqliteLedger:
@@ -55,15 +56,16 @@ class SqliteLedger:
         self._lock = threading.Lock()
         self._connection: sqlite3.Connection | None = None
         self._closed = ""
-        with self._held():
+        with _registry:
             _opened.add(self)
+        with self._held():  # an address that does not work is told at once
+            pass
 
     def read(self, user_id: str, since: int) -> tuple[list[Entry], int]:
         key = user_key(user_id)
         with self._held() as db:
-            rows = db.execute(sql.READ, (key, bounded(since))).fetchall()
-        turn, _, text = rows[0]
-        return ([] if text is None else entries_of([row[1:] for row in rows])), turn
+            lines, turn = _read(db, key, since)
+        return entries_of(lines), turn
 
     def append(self, user_id: str, entries: Sequence[Entry], *, expected_turn: int) -> bool:
         key, lines = user_key(user_id), lines_of(entries)
@@ -115,6 +117,10 @@ class SqliteLedger:
 
     def read_block(self, user_ids: Sequence[str], since: int) -> Snapshot:
         keys = [user_key(user_id) for user_id in user_ids]
+        if len(keys) == 1:
+            with self._held() as db:
+                lines, turn = _read(db, keys[0], since)
+            return snapshot_of([lines], [turn])
         blocks: list[list[tuple[int, str]]] = [[] for _ in keys]
         turns: list[int] = []
         for step in _steps(len(keys)):
@@ -261,6 +267,11 @@ def _writing(db: sqlite3.Connection) -> Iterator[None]:
         raise
 
 
+def _read(db: sqlite3.Connection, key: bytes, since: int) -> tuple[list[tuple[int, str]], int]:
+    rows = db.execute(sql.READ, (key, bounded(since))).fetchall()
+    return [(confirmed, text) for _, confirmed, text in rows if text is not None], rows[0][0]
+
+
 def _append(db: sqlite3.Connection, key: bytes, lines: Sequence[Line], expected_turn: int) -> bool:
     """Compare and append, inside a transaction."""
     if not (
@@ -293,6 +304,7 @@ def _steps(count: int) -> Iterator[slice]:
 
 
 def _rest_all() -> None:
+    _registry.acquire()
     _resting.extend(_opened)
     for ledger in _resting:
         ledger.rest()
@@ -302,6 +314,7 @@ def _resume_all(*, child: bool) -> None:
     for ledger in _resting:
         ledger.resume(child=child)
     _resting.clear()
+    _registry.release()
 
 
 os.register_at_fork(
