@@ -39,8 +39,8 @@ class Line(NamedTuple):
         slate_id: the slate of all of them.
         confirmed: they stand confirmed.
         size: how many entries.
-        text: JSON, ``[at, kind, surface, slate_id, [item_id, ...], positions, sources]``; positions that follow
-            one another are told by the first, sources by one digit each.
+        text: JSON, ``[at, kind, surface, slate_id, [item_id, ...], positions, sources]``; positions in a row
+            are told by the first of them, sources by one digit each.
     """
 
     at: int
