@@ -23,8 +23,8 @@ Rows = npt.NDArray[np.int32]
 Offsets = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
 
-WIDTH = 512  # items in a block: with HEIGHT users a product of 512 KiB, the size of a core's cache
-HEIGHT = 256
+WIDTH = 512  # items in a block: with HEIGHT users a product of 1 MiB, which stays in the cache
+HEIGHT = 512
 CROWD = 1024  # users a thread takes at a time
 BUFFERED = 1 << 22  # entries that the buffers of one crowd may hold
 LONGEST = 1e18  # a longer vector is not a vector: its products leave float32
