@@ -12,24 +12,37 @@ from recsys.models.base import (
     Recommender,
     Trace,
 )
+from recsys.models.blend import Blend
+from recsys.models.ease import EASE
+from recsys.models.item_item import ItemItem, Own
+from recsys.models.popular import Popular
+from recsys.models.spectral import Spectral
 from recsys.models.store import load_model as _read
 from recsys.topk import TopK
 
 __all__ = [
     "ALS",
+    "EASE",
     "MODELS",
     "Affine",
+    "Blend",
     "Contributions",
+    "ItemItem",
     "ModelError",
     "Moments",
+    "Own",
+    "Popular",
     "Recommender",
+    "Spectral",
     "TopK",
     "Trace",
     "load_model",
     "make_model",
 ]
 
-MODELS: dict[str, type[Any]] = {model.name: model for model in (ALS,)}
+MODELS: dict[str, type[Any]] = {
+    model.name: model for model in (ALS, Spectral, Blend, EASE, ItemItem, Popular, Own)
+}
 
 
 def make_model(name: str, **settings: Any) -> Recommender:

@@ -114,7 +114,7 @@ class Recommender(Protocol):
     def trace(
         self, evidence: csr_matrix, offsets: Offsets, item_row: Rows, *, blind: Affine | None = None
     ) -> Trace:
-        """Return what carries each candidate; candidates of user u are ``offsets[u]:offsets[u + 1]``."""
+        """Return what carries each candidate; user u's, each once, are ``offsets[u]:offsets[u + 1]``."""
 
     def contributions(
         self, evidence: csr_matrix, item_row: Rows, *, blind: Affine | None = None
@@ -130,7 +130,7 @@ class Recommender(Protocol):
 
 
 def checked(matrix: csr_matrix, *, items: int | None = None) -> csr_matrix:
-    """Return the matrix as csr float32 with sorted indices, or say what is wrong with it.
+    """Return the matrix as csr float32, sorted, without stored zeros, or say what is wrong with it.
 
     Raises:
         ModelError: not csr, a wrong number of items, or a weight that is negative or not finite.
@@ -147,9 +147,10 @@ def checked(matrix: csr_matrix, *, items: int | None = None) -> csr_matrix:
         raise ModelError("weights must be finite and at least 0")
     if matrix.dtype != np.float32:
         matrix = matrix.astype(np.float32)
-    if not matrix.has_canonical_format:
+    if not matrix.has_canonical_format or not matrix.data.all():
         matrix = matrix.copy()
         matrix.sum_duplicates()
+        matrix.eliminate_zeros()
     return matrix
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.sparse import csr_matrix
 
-from recsys.models.base import Affine, Floats, Mask, ModelError, Moments, Rows, require
+from recsys.models.base import Affine, Floats, Mask, ModelError, Moments, Rows, checked, require
 from recsys.models.served import Block, Served
 from recsys.topk import ItemIndex, TopK, topk
 
@@ -89,6 +89,7 @@ class FactorModel(Served):
     ) -> TopK:
         """Return each user's at most k best items that anybody took in training, see ``Recommender.top``."""
         require("k", k, at_least=1)
+        evidence = checked(evidence)
         given = self.vectors(evidence) if vectors is None else vectors
         silent = np.diff(evidence.indptr) == 0
         if silent.any():  # a vector that is no number gets an empty list, and so does no evidence
@@ -155,4 +156,4 @@ def taken(matrix: csr_matrix) -> Mask:
         >>> taken(csr_matrix(np.array([[0, 2], [0, 1]]))).tolist()
         [False, True]
     """
-    return np.bincount(matrix.indices[matrix.data > 0], minlength=matrix.shape[1]) > 0
+    return np.asarray(np.bincount(matrix.indices, minlength=matrix.shape[1]) > 0)

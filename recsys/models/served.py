@@ -80,7 +80,7 @@ class Served(ABC):
     def trace(
         self, evidence: csr_matrix, offsets: Offsets, item_row: Rows, *, blind: Affine | None = None
     ) -> Trace:
-        """Return what carries each candidate; candidates of user u are ``offsets[u]:offsets[u + 1]``."""
+        """Return what carries each candidate; user u's, each once, are ``offsets[u]:offsets[u + 1]``."""
         evidence = checked(evidence)
         share, who = np.zeros(len(item_row), np.float32), np.full(len(item_row), -1, np.int32)
         sizes = np.cumsum(np.diff(offsets) * np.diff(evidence.indptr).astype(np.int64)) // ROOM
