@@ -213,9 +213,7 @@ def _record(engine: Engine, answer: Answer, order: Order, number: int) -> None:
     )
     offsets = np.concatenate([[0], np.cumsum(verdict.kept)])[rows.offsets]
     try:
-        taken = engine.ledger.append_block(
-            list(rows.user_ids), offsets, entries, expected_turns=answer.turns
-        )
+        taken = engine.ledger.append_block(list(rows.user_ids), offsets, entries, expected_turns=answer.turns)
     except LedgerError as error:
         raise BatchError(
             f"the ledger could not record block {number} ({error}); mend it and resume"

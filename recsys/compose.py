@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from scipy.sparse import csr_matrix
 
 from boundary.candidates import Candidates
 from boundary.words import MICROSECONDS_A_DAY, Source
@@ -66,7 +65,7 @@ def compose(
     propensity: float,
     gestures: Rows,
     guest: npt.NDArray[np.bool_],
-    bought: csr_matrix,
+    hidden: npt.NDArray[np.bool_],
 ) -> Candidates:
     """Append to each user's ranked rows the crowd's and the explored ones in turn, and the gestures last.
 
@@ -78,7 +77,7 @@ def compose(
         propensity: of each explore row.
         gestures: (G,) item rows that are not for sale.
         guest: (U,) who explores nothing: a guest's list is the same for everybody.
-        bought: (U, I) what may be known to be bought, and so is no discovery on the shelf; empty rows for guests.
+        hidden: (U, C) what of the shelf a user is known to have bought, and so is no discovery; none of a guest's.
     """
     users, draws = explore.shape
     crowd_rows, gesture_rows = len(crowd), len(gestures)
@@ -94,7 +93,8 @@ def compose(
             np.full(gesture_rows, Source.GESTURE),
         ]
     ).astype(np.uint8)
-    there = ~(guest[:, None] & (source == Source.EXPLORE)) & ~_stored_at(bought, tail)
+    there = ~(guest[:, None] & (source == Source.EXPLORE))
+    there[:, source == Source.CROWD] &= ~hidden
     widths, more = np.diff(personal.offsets), there.sum(axis=1)
     offsets = np.zeros(users + 1, np.int64)
     np.cumsum(widths + more, out=offsets[1:])
@@ -119,14 +119,6 @@ def compose(
         evidence_row=filled(personal.evidence_row, -1),
         propensity=filled(personal.propensity, np.where(source == Source.EXPLORE, propensity, np.nan)),
     )
-
-
-def _stored_at(rows: csr_matrix, columns: Rows) -> npt.NDArray[np.bool_]:
-    """Return where row u of a sparse matrix stores column ``columns[u, c]``, (U, C)."""
-    out = np.zeros(columns.shape, bool)
-    for user in np.flatnonzero(np.diff(rows.indptr)):
-        out[user] = np.isin(columns[user], rows.indices[rows.indptr[user] : rows.indptr[user + 1]])
-    return out
 
 
 def _mix(values: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:

@@ -109,11 +109,12 @@ def examples(comparison: Comparison, count: int = 3) -> list[dict[str, Any]]:
     bundle = comparison.engine.bundle
     catalogue, titles = comparison.engine.gate.catalogue, bundle.titles
     shown = slate_rows(comparison.engine, answer)
-    kept = np.bincount(answer.candidates.user_row[answer.verdict.kept], minlength=answer.candidates.users)
+    own = answer.verdict.kept & (answer.candidates.source == Source.PERSONAL)
+    known_well = np.bincount(answer.candidates.user_row[own], minlength=answer.candidates.users) >= AT // 2
     sensitive = np.add.reduceat(
         np.append(catalogue.family_bits[raw.item_row] != 0, False).astype(int), raw.offsets[:-1]
     ) * (np.diff(raw.offsets) > 0)
-    order = np.lexsort((np.arange(len(kept)), -kept, -sensitive))[:count]
+    order = np.lexsort((np.arange(len(known_well)), -sensitive, ~known_well))[:count]
     told = []
     for user in order.tolist():
         name = answer.candidates.user_ids[user]

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("cornerstore")
 DEPTH, DEPTH_A_SLOT = 100, 5  # personal candidates: a floor, and how many for each slot asked for
-SHELF, SHELF_A_SLOT = 40, 4  # candidates from the crowd shelf, likewise
-DRAWS = 8
+SHELF, SHELF_A_SLOT = 100, 5  # candidates from the crowd shelf, likewise
+SLOTS_A_DRAW = 5  # one item is explored for as many slots
 
 
 @dataclass(frozen=True)
@@ -77,29 +77,50 @@ class Proposer:
         admission = self.gate.admit(history, shoppers, now=request.now)
         mask = admission.mask | (from_session & self._session_mask(history))
         within = self._within(request.within)
-        bought = stored(history.only(self._bought(history, shoppers) | from_session), items=self.catalogue.items)
+        bought = stored(
+            history.only(self._bought(history, shoppers) | from_session), items=self.catalogue.items
+        )
         try:
-            personal = self._personal(user_ids, history, mask, from_session, bought, shoppers, request, within)
+            personal = self._personal(
+                user_ids, history, mask, from_session, bought, shoppers, request, within
+            )
         except Exception:
             log.exception("the recommender failed: nothing personal is proposed")
             personal = _broken(user_ids)
-        crowd = self.bundle.crowd if within is None else self.bundle.crowd[within[self.bundle.crowd]]
+        shelf = self.bundle.crowd
+        on_shelf = np.arange(len(shelf)) if within is None else np.flatnonzero(within[shelf])
+        on_shelf = on_shelf[: max(SHELF, SHELF_A_SLOT * request.n)]
         explore = self.bundle.explore if within is None else self.bundle.explore[within[self.bundle.explore]]
         seeds = np.fromiter((user_seed(user) for user in user_ids), np.uint64, len(user_ids))
-        drawn, chance = explore_draws(explore, seeds, draws=DRAWS, now=request.now)
+        drawn, chance = explore_draws(explore, seeds, draws=-(-request.n // SLOTS_A_DRAW), now=request.now)
         turn = request.now // 86_400_000_000
         gesture = self.gestures[turn % len(self.gestures) :][:1] if len(self.gestures) else self.gestures
         block = compose(
             user_ids,
             personal,
-            crowd=crowd[: max(SHELF, SHELF_A_SLOT * request.n)],
+            crowd=shelf[on_shelf],
             explore=drawn,
             propensity=chance,
             gestures=gesture,
             guest=shoppers.tier == Tier.GUEST,
-            bought=bought,
+            hidden=self._taken_from_shelf(bought)[:, on_shelf],
         )
         return block, history
+
+    @cached_property
+    def _place_on_shelf(self) -> npt.NDArray[np.int32]:
+        """(I,) place on the crowd shelf, -1 for what is not on it."""
+        place = np.full(self.catalogue.items, -1, np.int32)
+        place[self.bundle.crowd] = np.arange(len(self.bundle.crowd), dtype=np.int32)
+        return place
+
+    def _taken_from_shelf(self, bought: csr_matrix) -> npt.NDArray[np.bool_]:
+        """Return which places of the shelf each user bought, (U, C)."""
+        taken = np.zeros((bought.shape[0], len(self.bundle.crowd)), bool)
+        place = self._place_on_shelf[bought.indices]
+        owner = np.repeat(np.arange(bought.shape[0]), np.diff(bought.indptr))
+        taken[owner[place >= 0], place[place >= 0]] = True
+        return taken
 
     def unbounded(self, history: History, *, k: int, now: int) -> TopK:
         """Rank for measuring what no boundary has touched: all events are evidence, nothing is blinded or withheld."""
