@@ -8,7 +8,7 @@ import time
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Optional
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -40,11 +40,11 @@ Out = Annotated[Path, typer.Option("--out", "-o", help="Folder to write to.")]
 Seed = Annotated[int, typer.Option(help="Seed of everything random.")]
 PolicyName = Annotated[str, typer.Option("--policy", help="default, gentle, strict, or a TOML file.")]
 LedgerUrl = Annotated[
-    Optional[str], typer.Option("--ledger", help="sqlite:///ledger.db or redis://host:6379/0; default: none.")
+    str | None, typer.Option("--ledger", help="sqlite:///ledger.db or redis://host:6379/0; default: none.")
 ]
 BundleAt = Annotated[Path, typer.Option("--bundle", "-b", help="Folder that `cornerstore fit` wrote.")]
 Now = Annotated[
-    Optional[str],
+    str | None,
     typer.Option(help="Moment to act at, ISO 8601 (UTC); default: for a bundle, its last event."),
 ]
 
@@ -81,12 +81,13 @@ def demo(out: Out = Path("runs/demo"), seed: Seed = 7, policy: PolicyName = "def
 
     Example: [bold]cornerstore demo --out runs/demo[/]
     """
-    from data.complete_journey import TAXONOMY, prepare as prepare_tables
+    from boundary.taxonomy import Taxonomy
+    from data.complete_journey import TAXONOMY
+    from data.complete_journey import prepare as prepare_tables
     from recsys import demo as room
     from recsys.engine import policy_of
     from recsys.report import write_report
     from recsys.shop import fit_shop, latest, read_shop
-    from boundary.taxonomy import Taxonomy
 
     began = time.perf_counter()
     rules, taxonomy, choice = policy_of(policy), Taxonomy.load(TAXONOMY), _default_choice(seed)
@@ -148,13 +149,13 @@ def prepare(out: Out = Path("runs/complete_journey")) -> None:
 def fit(
     data: Annotated[Path, typer.Option("--data", "-d", help="Folder with events, catalogue and customers.")],
     taxonomy: Annotated[
-        Optional[Path], typer.Option(help="TOML file of sensitive families; default: the Complete Journey's.")
+        Path | None, typer.Option(help="TOML file of sensitive families; default: the Complete Journey's.")
     ] = None,
     out: Out = Path("runs/bundle"),
     policy: PolicyName = "default",
     model: Annotated[str, typer.Option(help="Which recommender.")] = "",
     setting: Annotated[
-        Optional[list[str]], typer.Option(help="A model's setting, name=value; repeat.")
+        list[str] | None, typer.Option(help="A model's setting, name=value; repeat.")
     ] = None,
     now: Now = None,
     seed: Seed = 7,
@@ -195,14 +196,14 @@ def score(
     bundle: BundleAt,
     out: Out = Path("runs/slates"),
     users: Annotated[
-        Optional[Path], typer.Option(help="Text file with a user id a line; default: every shopper.")
+        Path | None, typer.Option(help="Text file with a user id a line; default: every shopper.")
     ] = None,
-    user: Annotated[Optional[list[str]], typer.Option(help="Only this shopper, on screen; repeat.")] = None,
+    user: Annotated[list[str] | None, typer.Option(help="Only this shopper, on screen; repeat.")] = None,
     n: Annotated[int, typer.Option("-n", help="Slots.")] = 10,
     surface: Annotated[str, typer.Option(help="home, product, email, push, ...")] = "home",
     intent: Annotated[str, typer.Option(help="find, discover, deal, research or browse.")] = "browse",
     ledger: LedgerUrl = None,
-    policy: Annotated[Optional[str], typer.Option(help="Instead of the bundle's policy.")] = None,
+    policy: Annotated[str | None, typer.Option(help="Instead of the bundle's policy.")] = None,
     record: Annotated[bool, typer.Option(help="Record the exposures: the batch is the sending.")] = False,
     withheld: Annotated[bool, typer.Option(help="Also write withheld rows with their reasons.")] = False,
     resume: Annotated[bool, typer.Option(help="Go on with a batch that was cut off.")] = False,
@@ -266,7 +267,7 @@ def explain(
     title = engine.bundle.titles[engine.gate.catalogue.row_of[item_id]]
     verdict = "shown" if told.shown else "withheld: " + ", ".join(told.reasons)
     console.print(
-        f"[bold]{title}[/] for a {told.tier}, place {told.rank + 1} of the candidates ({told.source}): {verdict}"
+        f"[bold]{title}[/] for a {told.tier}, place {(told.rank or 0) + 1} of the candidates ({told.source}): {verdict}"
     )
     grid = Grid("rule", "family", "verdict", "value", "limit", "what would change it")
     for rule in sorted(told.rules, key=lambda r: (not r.withheld, r.withheld is None)):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,8 +13,6 @@ from boundary.words import MICROSECONDS_A_DAY, Source
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from recsys.models import TopK
 
 Rows = npt.NDArray[np.int32]
 CROWD_FOR_EACH_EXPLORE = 2
@@ -102,7 +100,7 @@ def compose(
     is_added = np.ones(int(offsets[-1]), bool)
     is_added[own] = False
 
-    def filled(mine: npt.NDArray[np.generic], others: npt.ArrayLike) -> npt.NDArray[np.generic]:
+    def filled(mine: npt.NDArray[Any], others: npt.ArrayLike) -> npt.NDArray[Any]:
         out = np.empty(int(offsets[-1]), mine.dtype)
         out[own] = mine
         out[is_added] = np.broadcast_to(np.asarray(others, mine.dtype), there.shape)[there]

@@ -1,4 +1,4 @@
-"""From validated tables to a bundle: what is admitted, what is learned from it, and what is learned for the boundary."""
+"""From validated tables to a bundle: what is admitted, what is learned from it, and what for the boundary."""
 
 from __future__ import annotations
 
@@ -221,7 +221,8 @@ def activity(history: History) -> npt.NDArray[np.float64]:
     )
     pairs = np.unique(np.stack([history.user_row, history.item_row]), axis=1)
     different = np.bincount(pairs[0], minlength=users)
-    return np.log1p(np.stack([baskets, different, spend], axis=1)).astype(np.float64)
+    busy: npt.NDArray[np.float64] = np.log1p(np.stack([baskets, different, spend], axis=1)).astype(np.float64)
+    return busy
 
 
 def _users(events: pl.DataFrame, customers: pl.DataFrame | None) -> list[str]:
@@ -237,7 +238,7 @@ def _crowd(admitted: History, items: int, length: int) -> npt.NDArray[np.int32]:
 
 
 def _explore(catalogue: Catalogue, policy: Policy, length: int) -> npt.NDArray[np.int32]:
-    """Return the items that explore slots draw from: what no rule about items alone would withhold, least known first."""
+    """Return what explore slots draw from: the least known of what no rule about items alone withholds."""
     open_to = Gate(catalogue, policy).item_mask("explore")
     pool = np.flatnonzero(open_to & ~catalogue.gesture & ~catalogue.promoted)
     least_known = pool[np.argsort(np.nan_to_num(catalogue.support[pool]), kind="stable")]

@@ -1,4 +1,4 @@
-"""From a block of shoppers to ranked candidates: evidence through the first door, vectors, best items, and their traces."""
+"""From a block of shoppers to ranked candidates: evidence through the first door, vectors, best items, traces."""
 
 from __future__ import annotations
 

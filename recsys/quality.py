@@ -19,10 +19,8 @@ if TYPE_CHECKING:
 
 def temporal_cut(events: pl.DataFrame, share: float = 0.8) -> int:
     """Return the moment (microseconds UTC) that has ``share`` of the whole weeks of the events before it."""
-    first, last = (
-        int(events["at"].dt.timestamp("us").min() or 0),
-        int(events["at"].dt.timestamp("us").max() or 0),
-    )  # type: ignore[arg-type]
+    times = events["at"].dt.timestamp("us").to_numpy()
+    first, last = (int(times.min()), int(times.max())) if len(times) else (0, 0)
     week = 7 * 86_400_000_000
     weeks = max((last - first) // week + 1, 1)
     return first + max(int(weeks * share + 1e-9), 1) * week
@@ -34,7 +32,7 @@ def discoveries(before: History, after: History, *, items: int) -> csr_matrix:
     Only items that anybody bought before the cut count: nobody could have ranked the others.
     """
     old, new = purchases(before, items=items), purchases(after, items=items)
-    fresh = (new - new.multiply(old)).tocsr()
+    fresh: csr_matrix = (new - new.multiply(old)).tocsr()
     sold = np.asarray((old > 0).sum(axis=0)).ravel() > 0
     fresh.data *= sold[fresh.indices]
     fresh.eliminate_zeros()
@@ -62,7 +60,8 @@ def ndcg(
     gains = np.bincount(owner[top], weights=hit / np.log2(place[top] + 2), minlength=users)
     ideal = np.concatenate([[0], np.cumsum(1 / np.log2(np.arange(k) + 2))])
     best = ideal[np.minimum(np.diff(truth.indptr), k)]
-    return np.divide(gains, best, out=np.full(users, np.nan), where=best > 0)
+    judged: npt.NDArray[np.float64] = np.divide(gains, best, out=np.full(users, np.nan), where=best > 0)
+    return judged
 
 
 def without_boundary(policy: Policy) -> Policy:
