@@ -169,20 +169,14 @@ def judge(
         for entry in entries[block.offsets[place] : block.offsets[place + 1]]:
             kept[entry.slate_id].append((shopper, entry.at, entry.item_id))
             times[shopper, entry.item_id].append(entry.at)
-    meant = {
-        name: [(shopper, at, item) for item in items] for name, (shopper, at, items) in notes.tries.items()
-    }
+    meant = {name: [(shopper, at, item) for item in items] for name, (shopper, at, items) in notes.tries.items()}
     granted = {name for name, answer in notes.answers.items() if answer == "yes"}
     refused = {name for name, answer in notes.answers.items() if answer == "no"}
     unanswered = meant.keys() - notes.answers.keys()
     failed = {name for name, answer in notes.answers.items() if answer == "fail" and name in meant}
     sure = {entry.slate_id for entry in entries if entry.confirmed}
     spoke = [len(lines) > len(meant.get(name, ())) for name, lines in kept.items()]
-    torn = [
-        name
-        for name, lines in kept.items()
-        if len(lines) <= len(meant.get(name, ())) and lines != meant[name]
-    ]
+    torn = [name for name, lines in kept.items() if len(lines) <= len(meant.get(name, ())) and lines != meant[name]]
     window = int(terms.window * MICROSECONDS)
     _, turn = ledger.read(shoppers[0], 0)
     last = Entry("shown", "last", "home", time.time_ns() // 1000, "last", 0, "crowd", confirmed=False)

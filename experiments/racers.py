@@ -87,9 +87,7 @@ class Notes:
                 self.failed += word == "fail"
 
 
-def work(
-    number: int, url: str, folder: Path, shoppers: Sequence[str], terms: Terms, threads: int, seed: int
-) -> None:
+def work(number: int, url: str, folder: Path, shoppers: Sequence[str], terms: Terms, threads: int, seed: int) -> None:
     """Be one process of the race."""
     notes = os.open(folder / f"{number}.notes", os.O_CREAT | os.O_APPEND | os.O_WRONLY)
     with closing(open_ledger(url, timeout=terms.timeout)) as ledger:

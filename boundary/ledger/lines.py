@@ -116,9 +116,7 @@ def checked_block(
     for name, count in codes.items():
         array = getattr(entries, name)
         if size and not 0 <= int(array.min()) <= int(array.max()) < count:
-            raise LedgerInvalid(
-                f"`{name}` must lie from 0 to {count - 1} but got {array.min()}..{array.max()}"
-            )
+            raise LedgerInvalid(f"`{name}` must lie from 0 to {count - 1} but got {array.min()}..{array.max()}")
     if offsets[0] != 0 or offsets[-1] != size or (np.diff(offsets) < 0).any():
         raise LedgerInvalid(f"`offsets` must rise from 0 to {size}, the number of entries")
     keys = [user_key(user_id) for user_id in user_ids]
@@ -165,9 +163,7 @@ def snapshot_of(blocks: Sequence[Sequence[tuple[Any, str]]], turns: Sequence[int
         surface=np.array([surfaces[name] for name in surface], np.int32).repeat(counts),
         at=np.array(at, np.int64).repeat(counts),
         slate=np.array([slates[name] for name in slate], np.int32).repeat(counts),
-        position=np.fromiter(
-            chain.from_iterable(map(_places, positions, counts.tolist())), np.int32, ends[-1]
-        ),
+        position=np.fromiter(chain.from_iterable(map(_places, positions, counts.tolist())), np.int32, ends[-1]),
         source=np.frombuffer("".join(sources).encode(), np.uint8) - np.uint8(ord("0")),
         confirmed=np.array([confirmed for confirmed, _ in rows], bool).repeat(counts),
         surfaces=tuple(surfaces),
@@ -221,21 +217,15 @@ def _line(
     )
     for name, value, kept in single:
         if type(value) is not kept:
-            raise LedgerInvalid(
-                f"`{name}` must be {kept.__name__} but got {type(value).__name__}: {value!r:.80}"
-            )
+            raise LedgerInvalid(f"`{name}` must be {kept.__name__} but got {type(value).__name__}: {value!r:.80}")
     for name, values, kept in (("item_id", items, str), ("position", positions, int)):
         if set(map(type, values)) != {kept}:
             wrong = next(value for value in values if type(value) is not kept)
-            raise LedgerInvalid(
-                f"`{name}` must be {kept.__name__} but got {type(wrong).__name__}: {wrong!r:.80}"
-            )
+            raise LedgerInvalid(f"`{name}` must be {kept.__name__} but got {type(wrong).__name__}: {wrong!r:.80}")
     if not 0 <= at < LATEST:
         raise LedgerInvalid(f"`at` must be microseconds UTC from 0 to {LATEST - 1} but got {at}")
     if not 0 <= min(positions) <= max(positions) < 2**31:
-        raise LedgerInvalid(
-            f"`position` must lie from 0 to {2**31 - 1} but got {min(positions)}..{max(positions)}"
-        )
+        raise LedgerInvalid(f"`position` must lie from 0 to {2**31 - 1} but got {min(positions)}..{max(positions)}")
     first = positions[0]
     places = first if list(positions) == list(_places(first, len(positions))) else positions
     text = _encode([at, kind, surface, slate_id, items, places, "".join(map(str, sources))])

@@ -40,9 +40,7 @@ try:
     from redis.maint_notifications import MaintNotificationsConfig
     from redis.retry import Retry
 except ImportError as error:
-    raise LedgerInvalid(
-        "a redis:// ledger needs the redis package: pip install 'cornerstore[redis]'"
-    ) from error
+    raise LedgerInvalid("a redis:// ledger needs the redis package: pip install 'cornerstore[redis]'") from error
 
 BUCKETS: Final = 4096
 USERS_AT_ONCE: Final = 500
@@ -102,9 +100,7 @@ class RedisLedger:
             "socket_connect_timeout": timeout,
             "retry": Retry(NoBackoff(), 0),
         }
-        quiet = MaintNotificationsConfig(
-            enabled=False
-        )  # a notice from the server must not lengthen the timeout
+        quiet = MaintNotificationsConfig(enabled=False)  # a notice from the server must not lengthen the timeout
         try:
             self._client = redis.Redis.from_url(url, **limits, maint_notifications_config=quiet)
         except ValueError as error:
@@ -167,11 +163,7 @@ class RedisLedger:
     ) -> npt.NDArray[np.bool_]:
         block = list(checked_block(user_ids, offsets, entries, expected_turns))
         written = np.array([not lines for _, lines, _ in block], bool)
-        calls = (
-            (APPEND, 3, *_keys(key), *self._append_arguments(lines, turn))
-            for key, lines, turn in block
-            if lines
-        )
+        calls = ((APPEND, 3, *_keys(key), *self._append_arguments(lines, turn)) for key, lines, turn in block if lines)
         written[~written] = np.array(self._many(calls), bool)
         return written
 
@@ -215,9 +207,7 @@ class RedisLedger:
                 for key in keys:
                     pipeline.zrangebyscore(key, "-inf", f"({bounded(before)}")
                 found = _checked(pipeline.execute(raise_on_error=False))
-                lines = [
-                    (key, line) for key, old in zip(keys, found, strict=True) for line in old if chosen(line)
-                ]
+                lines = [(key, line) for key, old in zip(keys, found, strict=True) for line in old if chosen(line)]
                 for key, line in lines:
                     pipeline.zrem(key, line)
                 removed = _checked(pipeline.execute(raise_on_error=False))
@@ -242,9 +232,7 @@ class RedisLedger:
             raise LedgerUnavailable(f"{self._name} cannot be used: it was closed, open it again")
         now = time.monotonic()
         if now < self._down_until:
-            raise LedgerUnavailable(
-                f"{self._name} did not answer: next try in {self._down_until - now:.2f} s"
-            )
+            raise LedgerUnavailable(f"{self._name} did not answer: next try in {self._down_until - now:.2f} s")
         if self._down_until:
             self._down_until = now + self._timeout  # this call tries, the others go on failing at once
         try:
@@ -254,9 +242,7 @@ class RedisLedger:
             told = f"{self._name} does not answer ({_line_of(error)}): start it or check the address"
             raise LedgerUnavailable(told) from error
         except redis.RedisError as error:
-            raise LedgerUnavailable(
-                f"{self._name} refuses ({_line_of(error)}): check its settings"
-            ) from error
+            raise LedgerUnavailable(f"{self._name} refuses ({_line_of(error)}): check its settings") from error
         self._down_until = 0.0
 
 

@@ -165,9 +165,7 @@ class SqliteLedger:
         if child:
             self._lock = threading.Lock()
             if self.path is None:
-                self._closed = (
-                    "it lives in the memory of another process: give it a file, sqlite:///ledger.db"
-                )
+                self._closed = "it lives in the memory of another process: give it a file, sqlite:///ledger.db"
         else:
             self._lock.release()
 
@@ -185,9 +183,7 @@ class SqliteLedger:
         except sqlite3.Error as error:
             code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_MISUSE) & 0xFF
             if code in BUSY:
-                told = (
-                    f"{self} is locked by another process for {self.timeout} s: try again or raise `timeout`"
-                )
+                told = f"{self} is locked by another process for {self.timeout} s: try again or raise `timeout`"
                 raise LedgerUnavailable(told) from error
             if self.path is not None:
                 self._disconnect()  # the next call opens it anew, and finds it mended
@@ -232,9 +228,7 @@ class SqliteLedger:
     def _is_laid_out(self, db: sqlite3.Connection) -> bool:
         version = _number(db, "PRAGMA user_version")
         if version not in {0, VERSION}:
-            raise LedgerDamaged(
-                f"{self} has layout {version}, this program reads {VERSION}: use a newer program"
-            )
+            raise LedgerDamaged(f"{self} has layout {version}, this program reads {VERSION}: use a newer program")
         if version == 0 and _number(db, "SELECT count(*) FROM sqlite_master"):
             raise LedgerInvalid(f"{self} is another program's database: give the ledger a file of its own")
         return version == VERSION

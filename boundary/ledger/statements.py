@@ -37,8 +37,6 @@ CONFIRM: Final = "UPDATE lines SET confirmed = 1 WHERE user = ? AND slate = ? AN
 RESERVED: Final = "SELECT DISTINCT user FROM lines WHERE shown = 1 AND confirmed = 0 AND at < ?"
 RELEASE: Final = "DELETE FROM lines WHERE user = ? AND shown = 1 AND confirmed = 0 AND at < ? RETURNING size"
 PRUNE: Final = "DELETE FROM lines WHERE user = ? AND at < ? RETURNING size"
-RETIRE: Final = (
-    "DELETE FROM turns WHERE user = ?1 AND NOT EXISTS (SELECT 1 FROM lines WHERE user = ?1) RETURNING turn"
-)
+RETIRE: Final = "DELETE FROM turns WHERE user = ?1 AND NOT EXISTS (SELECT 1 FROM lines WHERE user = ?1) RETURNING turn"
 FORGET: Final = "DELETE FROM lines WHERE user = ? RETURNING size"
 RAISE_FLOOR: Final = "UPDATE floor SET turn = max(turn, ?) + 1"

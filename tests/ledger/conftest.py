@@ -32,11 +32,7 @@ def url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
     if request.param == "redis":
         server: RedisServer = request.getfixturevalue("redis_server")
         return server.url
-    return (
-        "sqlite://"
-        if request.param == "memory"
-        else f"sqlite:///{tmp_path_factory.mktemp('ledger')}/ledger.db"
-    )
+    return "sqlite://" if request.param == "memory" else f"sqlite:///{tmp_path_factory.mktemp('ledger')}/ledger.db"
 
 
 @pytest.fixture(scope="module")

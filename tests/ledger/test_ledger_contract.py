@@ -144,8 +144,7 @@ def test_a_block_is_each_alone(ledger: Ledger, user: str, counts: list[int], sta
         ledger.forget(name)
     entries = [[MILK._replace(item_id=str(place))] * count for place, count in enumerate(counts)]
     turns = [
-        [turn - (place in stale) for place, turn in enumerate(ledger.read_block(names, 0).turns)]
-        for names in sides
+        [turn - (place in stale) for place, turn in enumerate(ledger.read_block(names, 0).turns)] for names in sides
     ]
     offsets = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])
     columns = columns_of([entry for part in entries for entry in part])
@@ -208,9 +207,7 @@ def test_no_users_no_answer(ledger: Ledger) -> None:
         ("confirmed", 1, "`confirmed` must be bool but got int"),
     ],
 )
-def test_an_entry_that_cannot_be_kept_is_named(
-    ledger: Ledger, user: str, field: str, value: object, told: str
-) -> None:
+def test_an_entry_that_cannot_be_kept_is_named(ledger: Ledger, user: str, field: str, value: object, told: str) -> None:
     """A wrong value is refused in one line, with nothing written."""
     _, turn = ledger.read(user, 0)
     with pytest.raises(LedgerInvalid, match=f"^{told}"):
@@ -218,9 +215,7 @@ def test_an_entry_that_cannot_be_kept_is_named(
     assert ledger.read(user, 0) == ([], turn)
 
 
-@pytest.mark.parametrize(
-    ("name", "told"), [("", "at least 1 character"), (None, "but got None"), (LONE, "surrogate")]
-)
+@pytest.mark.parametrize(("name", "told"), [("", "at least 1 character"), (None, "but got None"), (LONE, "surrogate")])
 def test_a_user_that_cannot_be_kept_is_named(ledger: Ledger, name: str, told: str) -> None:
     """Nobody's ledger is not a ledger: a guest has none."""
     for call in (
@@ -248,9 +243,7 @@ def test_a_slate_that_cannot_be_kept_is_named(ledger: Ledger, user: str) -> None
         ({"position": np.array([0, 1], np.int32)}, r"`position` must have the shape \(1,\)"),
     ],
 )
-def test_a_block_that_does_not_fit_is_named(
-    ledger: Ledger, user: str, change: dict[str, object], told: str
-) -> None:
+def test_a_block_that_does_not_fit_is_named(ledger: Ledger, user: str, change: dict[str, object], told: str) -> None:
     """Arrays of wrong length or with unknown codes are refused before anything is written."""
     columns = columns_of([MILK])
     parts = {name: change.get(name, getattr(columns, name)) for name in columns.__slots__}
@@ -288,9 +281,7 @@ def test_an_address_that_is_none_is_named(address: str, told: str) -> None:
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    ("setting", "value"), [("timeout", 0.0), ("timeout", float("nan")), ("keep_days", 0.0)]
-)
+@pytest.mark.parametrize(("setting", "value"), [("timeout", 0.0), ("timeout", float("nan")), ("keep_days", 0.0)])
 def test_a_setting_out_of_bounds_is_named(setting: str, value: float) -> None:
     """Zero seconds and zero days are refused."""
     with pytest.raises(LedgerInvalid, match=f"`{setting}` must be more than 0"):

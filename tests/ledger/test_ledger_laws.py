@@ -62,9 +62,7 @@ class TwinMachine(RuleBasedStateMachine):
             done = self.ledger.append(user, entries, expected_turn=turn)
         else:
             offsets, turns = np.array([0, len(entries)]), np.array([turn])
-            done = bool(
-                self.ledger.append_block([user], offsets, columns_of(entries), expected_turns=turns)[0]
-            )
+            done = bool(self.ledger.append_block([user], offsets, columns_of(entries), expected_turns=turns)[0])
         if not entries:
             assert done
         elif state != "doubtful":
@@ -83,9 +81,7 @@ class TwinMachine(RuleBasedStateMachine):
 
     @rule(before=st.integers(-1, 32) | st.just(LATEST))
     def release(self, before: int) -> None:
-        self.drop(
-            self.ledger.release(before), lambda e: e.kind == "shown" and not e.confirmed and e.at < before
-        )
+        self.drop(self.ledger.release(before), lambda e: e.kind == "shown" and not e.confirmed and e.at < before)
 
     @rule(before=st.integers(-1, 32) | st.just(LATEST))
     def prune(self, before: int) -> None:
@@ -115,9 +111,7 @@ class TwinMachine(RuleBasedStateMachine):
         block = self.ledger.read_block(asked, 10)
         entries = block.entries.entries()
         alone = [self.ledger.read(user, 10) for user in asked]
-        assert [entries[a:b] for a, b in zip(block.offsets, block.offsets[1:], strict=False)] == [
-            e for e, _ in alone
-        ]
+        assert [entries[a:b] for a, b in zip(block.offsets, block.offsets[1:], strict=False)] == [e for e, _ in alone]
         assert block.turns.tolist() == [turn for _, turn in alone]
 
 
@@ -128,7 +122,5 @@ def test_a_store_answers_like_a_list(ledger: Ledger) -> None:
     health = [HealthCheck.too_slow, HealthCheck.filter_too_much]
     run_state_machine_as_test(
         machine,
-        settings=settings(
-            max_examples=25, stateful_step_count=20, deadline=None, suppress_health_check=health
-        ),
+        settings=settings(max_examples=25, stateful_step_count=20, deadline=None, suppress_health_check=health),
     )

@@ -26,9 +26,7 @@ def raced(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 def test_no_cap_breaks_when_everybody_asks_at_once(raced: str, tmp_path: Path) -> None:
     """Racing threads and killed processes exceed no cap, and lose and double no exposure."""
     (tmp_path / "figures.json").write_text('{"other": 1}')
-    figures = race(
-        raced, seconds=2.0, threads=16, processes=4, out=tmp_path, terms=Terms(shoppers=4, items=8)
-    )
+    figures = race(raced, seconds=2.0, threads=16, processes=4, out=tmp_path, terms=Terms(shoppers=4, items=8))
     assert figures.held
     assert (figures.killed, figures.failed) == (2, 0)
     assert min(figures.granted, figures.stale, figures.capped) > 0

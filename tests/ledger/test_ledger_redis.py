@@ -48,9 +48,7 @@ def read_again(ledger: Ledger, user: str) -> list[Entry]:
     raise AssertionError("the ledger did not find its server again within 30 s")
 
 
-def test_a_server_that_stops_is_told_and_found_again(
-    redis_server: RedisServer, ledger: Ledger, user: str
-) -> None:
+def test_a_server_that_stops_is_told_and_found_again(redis_server: RedisServer, ledger: Ledger, user: str) -> None:
     """Calls fail quickly while the server is away, and work after its restart, with everything kept."""
     ledger.append(user, [MILK], expected_turn=ledger.read(user, 0)[1])
     redis_server.stop()
@@ -143,9 +141,7 @@ def lives(url: str, ledger: Ledger, name: str) -> list[int]:
     """Give the days that a user's keys have to live, rounded."""
     client = redis.Redis.from_url(url)
     key = user_key(name).hex()
-    found = [
-        client.pttl(found) for kind in ("lines", "turn") for found in client.scan_iter(f"*:{kind}:{key}")
-    ]
+    found = [client.pttl(found) for kind in ("lines", "turn") for found in client.scan_iter(f"*:{kind}:{key}")]
     client.close()
     return [round(milliseconds / 86_400_000) for milliseconds in found]
 
@@ -171,9 +167,7 @@ def test_without_keep_days_nothing_expires(redis_server: RedisServer, user: str)
     ledger.close()
 
 
-def test_a_server_that_refuses_is_named_in_one_line(
-    redis_server: RedisServer, ledger: Ledger, user: str
-) -> None:
+def test_a_server_that_refuses_is_named_in_one_line(redis_server: RedisServer, ledger: Ledger, user: str) -> None:
     """A full server refuses an append: the ledger says so, and reading goes on."""
     _, turn = ledger.read(user, 0)
     client = redis.Redis.from_url(redis_server.url)

@@ -28,9 +28,7 @@ def test_nothing_of_a_forgotten_user_is_left_in_the_file(tmp_path: Path) -> None
     ledger = open_ledger(f"sqlite:///{path}")
     draw = random.Random(4)
     names = [f"user-number-{place}" for place in range(400)]
-    for step, name in enumerate(
-        draw.sample(names * 6, len(names) * 6)
-    ):  # in any order, so that pages are split
+    for step, name in enumerate(draw.sample(names * 6, len(names) * 6)):  # in any order, so that pages are split
         slate = MILK._replace(slate_id=f"slate-of-{name}-{step}", item_id="x" * draw.randint(0, 150), at=step)
         assert ledger.append(name, [slate], expected_turn=ledger.read(name, 0)[1])
     kept = bytes_of(path)
@@ -91,9 +89,7 @@ def in_a_child(work: str, ledger_url: str, tmp_path: Path) -> str:
         f"if os.fork() == 0:\n    {work}\n    os._exit(0)\n"
         "os.wait(); print(len(ledger.read('ann', 0)[0]))"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code, ledger_url], check=True, capture_output=True, text=True
-    )
+    done = subprocess.run([sys.executable, "-c", code, ledger_url], check=True, capture_output=True, text=True)
     return done.stdout
 
 
@@ -105,9 +101,7 @@ def test_a_fork_leaves_both_sides_whole(tmp_path: Path) -> None:
 
 def test_a_ledger_in_memory_does_not_cross_a_fork(tmp_path: Path) -> None:
     """The child is told to use a file; the parent keeps what it has."""
-    work = (
-        "try: ledger.read('ann', 0)\n    except LedgerError as error: print('file' in str(error), flush=True)"
-    )
+    work = "try: ledger.read('ann', 0)\n    except LedgerError as error: print('file' in str(error), flush=True)"
     assert in_a_child(work, "sqlite://", tmp_path).split() == ["True", "True", "1"]
 
 
