@@ -40,9 +40,7 @@ __all__ = [
     "make_model",
 ]
 
-MODELS: dict[str, type[Any]] = {
-    model.name: model for model in (ALS, Spectral, Blend, EASE, ItemItem, Popular, Own)
-}
+MODELS: dict[str, type[Any]] = {model.name: model for model in (ALS, Spectral, Blend, EASE, ItemItem, Popular, Own)}
 
 
 def make_model(name: str, **settings: Any) -> Recommender:

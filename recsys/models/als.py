@@ -76,9 +76,7 @@ class ALS(FactorModel):
                     factors=self.factors, regularization=self.regularization, iterations=self.iterations,
                     random_state=int(seed),
                 )  # fmt: skip
-                confidence = csr_matrix(
-                    (self._confidence(matrix), matrix.indices, matrix.indptr), matrix.shape
-                )
+                confidence = csr_matrix((self._confidence(matrix), matrix.indices, matrix.indptr), matrix.shape)
                 learner.fit(
                     confidence,
                     show_progress=False,

@@ -50,9 +50,7 @@ class Moments(NamedTuple):
 class Trace(NamedTuple):
     """What carries each candidate: one row a candidate."""
 
-    share: (
-        Floats  # (R,) float32: largest positive contribution / sum of positive ones; 0 where none is positive
-    )
+    share: Floats  # (R,) float32: largest positive contribution / sum of positive ones; 0 where none is positive
     evidence_row: Rows  # (R,) int32: the past item that contribution comes from; -1 where none is positive
 
 
@@ -111,14 +109,10 @@ class Recommender(Protocol):
     def moments(self, blind: Affine | None = None) -> Moments:
         """Return each item's mean score and standard deviation over the training users."""
 
-    def trace(
-        self, evidence: csr_matrix, offsets: Offsets, item_row: Rows, *, blind: Affine | None = None
-    ) -> Trace:
+    def trace(self, evidence: csr_matrix, offsets: Offsets, item_row: Rows, *, blind: Affine | None = None) -> Trace:
         """Return what carries each candidate; user u's, each once, are ``offsets[u]:offsets[u + 1]``."""
 
-    def contributions(
-        self, evidence: csr_matrix, item_row: Rows, *, blind: Affine | None = None
-    ) -> Contributions:
+    def contributions(self, evidence: csr_matrix, item_row: Rows, *, blind: Affine | None = None) -> Contributions:
         """Take the scores of one user (evidence of one row) for some items apart, item by past item."""
 
     def save(self, path: Path) -> None:

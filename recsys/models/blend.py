@@ -98,9 +98,7 @@ class Blend(FactorModel):
                 progress(len(models), len(self.parts))
         item = np.concatenate([model.known.item for model in models], axis=1)
         users = _joined(models, scales, matrix)
-        return replace(
-            self, state=Blended(tuple(models), tuple(scales), Factors.of(item, users, taken(matrix)))
-        )
+        return replace(self, state=Blended(tuple(models), tuple(scales), Factors.of(item, users, taken(matrix))))
 
     def vectors(self, evidence: csr_matrix) -> Floats:
         """Return (U, d): the models' vectors, scaled and joined."""

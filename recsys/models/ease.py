@@ -61,6 +61,8 @@ class EASE(SimilarityModel):
                 f"`most_items` must be at least {len(seen)}, the items taken, but is {self.most_items}; "
                 "raise it or choose another model"
             )
+        if not len(seen):
+            return replace(self, state=Similarity.of(csr_matrix((given.shape[1], given.shape[1])), given))
         weights = _weights(given[:, seen], self.regularization, self.neighbours, progress)
         whole = csr_matrix(
             (weights.data, seen[weights.indices], _spread(weights.indptr, seen, given.shape[1])),
@@ -75,9 +77,7 @@ class EASE(SimilarityModel):
         return cls(**settings, state=Similarity(**arrays))
 
 
-def _weights(
-    given: csr_matrix, regularization: float, neighbours: int | None, progress: Progress | None
-) -> csr_matrix:
+def _weights(given: csr_matrix, regularization: float, neighbours: int | None, progress: Progress | None) -> csr_matrix:
     """Return a_ij / (1 - a_jj) off the diagonal, a = G (G + r I)^-1 for the Gram matrix G, block by block.
 
     With fewer users than items, a = X' (X X' + r I)^-1 X spares the items-squared system.

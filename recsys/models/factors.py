@@ -122,9 +122,7 @@ class FactorModel(Served):
             return item[item_row]
         size = item.shape[1]
         if blind.matrix.shape != (size, size):
-            raise ModelError(
-                f"blindfold must be {size} x {size} like the vectors but is {blind.matrix.shape}"
-            )
+            raise ModelError(f"blindfold must be {size} x {size} like the vectors but is {blind.matrix.shape}")
         if isinstance(item_row, slice) or len(item_row) < len(item):
             return np.asarray(item[item_row] @ blind.matrix, np.float32)
         return np.asarray(item @ blind.matrix, np.float32)[item_row]
@@ -132,9 +130,7 @@ class FactorModel(Served):
     def base(self, item_row: Rows | slice, *, blind: Affine | None) -> Floats:
         """Return (R,): what a blindfold's offset adds for everybody."""
         item = self.known.item[item_row]
-        return (
-            np.zeros(len(item), np.float32) if blind is None else np.asarray(item @ blind.offset, np.float32)
-        )
+        return np.zeros(len(item), np.float32) if blind is None else np.asarray(item @ blind.offset, np.float32)
 
     def add_parts(self, block: Block, *, blind: Affine | None, weight: float) -> None:
         """Add ``weight`` times what each past item adds to each candidate's score to ``block.parts``."""

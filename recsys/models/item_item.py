@@ -8,10 +8,11 @@ from typing import ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
-from scipy.sparse import csr_matrix, diags, identity
+from scipy.sparse import csr_matrix, diags
 from threadpoolctl import threadpool_limits
 
 from recsys.models.base import ModelError, Progress, checked, raised, require
+from recsys.models.factors import taken
 from recsys.models.similar import Similarity, SimilarityModel, strongest
 from recsys.models.store import load_model
 
@@ -93,17 +94,14 @@ class ItemItem(SimilarityModel):
         return csr_matrix((data, together.indices, together.indptr), shape=together.shape)
 
     def _implicit(self, given: csr_matrix) -> csr_matrix:
-        from implicit.nearest_neighbours import BM25Recommender, CosineRecommender
+        from implicit.nearest_neighbours import ItemItemRecommender, bm25_weight, normalize
 
         if not given.nnz:
             return csr_matrix(np.zeros((given.shape[1], given.shape[1]), np.float32))
         most = given.shape[1] if self.neighbours is None else min(self.neighbours + 1, given.shape[1])
-        learner = (
-            BM25Recommender(K=most, K1=self.k1, B=self.b)
-            if self.weighting == "bm25"
-            else CosineRecommender(K=most)
-        )
-        learner.fit(given, show_progress=False)
+        weighed = bm25_weight(given.T, self.k1, self.b) if self.weighting == "bm25" else normalize(given.T)
+        learner = ItemItemRecommender(K=most)
+        learner.fit(csr_matrix(weighed.T), show_progress=False)
         return csr_matrix(learner.similarity, dtype=np.float32).T.tocsr()
 
     @classmethod
@@ -137,9 +135,7 @@ class Own(SimilarityModel):
     def fit(self, matrix: csr_matrix, *, seed: int, progress: Progress | None = None) -> Self:  # noqa: ARG002
         """Return the model for the items of users x items."""
         given = raised(checked(matrix), self.power)
-        return replace(
-            self, state=Similarity.of(csr_matrix(identity(given.shape[1], np.float32, "csr")), given)
-        )
+        return replace(self, state=Similarity.of(csr_matrix(diags(taken(given).astype(np.float32))), given))
 
     @classmethod
     def load(cls, path: Path) -> Self:

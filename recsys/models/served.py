@@ -77,9 +77,7 @@ class Served(ABC):
     def base(self, item_row: Rows, *, blind: Affine | None) -> Floats:
         """Return (R,): the part of the scores that no past item carries."""
 
-    def trace(
-        self, evidence: csr_matrix, offsets: Offsets, item_row: Rows, *, blind: Affine | None = None
-    ) -> Trace:
+    def trace(self, evidence: csr_matrix, offsets: Offsets, item_row: Rows, *, blind: Affine | None = None) -> Trace:
         """Return what carries each candidate; user u's, each once, are ``offsets[u]:offsets[u + 1]``."""
         evidence = checked(evidence)
         share, who = np.zeros(len(item_row), np.float32), np.full(len(item_row), -1, np.int32)
@@ -100,21 +98,16 @@ class Served(ABC):
             )  # fmt: skip
         return Trace(share, who)
 
-    def contributions(
-        self, evidence: csr_matrix, item_row: Rows, *, blind: Affine | None = None
-    ) -> Contributions:
+    def contributions(self, evidence: csr_matrix, item_row: Rows, *, blind: Affine | None = None) -> Contributions:
         """Take the scores of one user (evidence of one row) for some items apart, item by past item."""
         evidence = checked(evidence)
         if evidence.shape[0] != 1:
             raise ModelError(f"contributions are told of one user but evidence has {evidence.shape[0]} rows")
-        rows = np.ascontiguousarray(item_row, np.int32)
+        rows, place = np.unique(np.asarray(item_row, np.int32), return_inverse=True)
         block = Block.of(evidence, np.array([0, len(rows)], np.int64), rows)
         self.add_parts(block, blind=blind, weight=1.0)
-        return Contributions(
-            evidence.indices.astype(np.int32),
-            block.parts.reshape(len(rows), -1),
-            self.base(rows, blind=blind),
-        )
+        parts = block.parts.reshape(len(rows), evidence.nnz)[place]
+        return Contributions(evidence.indices.astype(np.int32), parts, self.base(rows, blind=blind)[place])
 
     @abstractmethod
     def arrays(self) -> dict[str, npt.NDArray[Any] | csr_matrix]:

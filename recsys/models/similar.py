@@ -39,9 +39,7 @@ class Similarity:
         for start in range(0, users, STEP):
             scores = given[start : start + STEP] @ weights
             total += np.bincount(scores.indices, weights=scores.data, minlength=items)
-            squares += np.bincount(
-                scores.indices, weights=scores.data.astype(np.float64) ** 2, minlength=items
-            )
+            squares += np.bincount(scores.indices, weights=scores.data.astype(np.float64) ** 2, minlength=items)
         mean = total / max(users, 1)
         std = np.sqrt(np.maximum(squares / max(users, 1) - mean**2, 0))
         return cls(weights, mean.astype(np.float32), std.astype(np.float32))

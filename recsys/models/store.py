@@ -60,9 +60,7 @@ def load_model(path: Path) -> tuple[str, dict[str, Any], dict[str, Any]]:
         raise ValueError(f"{path} holds no model: model.json is missing; run `cornerstore fit` first")
     about = json.loads(about_path.read_text(encoding="utf-8"))
     arrays = {
-        key: _mapped(path / f"{key}.npy")
-        if shape is None
-        else load_csr(path, key, shape=(shape[0], shape[1]))
+        key: _mapped(path / f"{key}.npy") if shape is None else load_csr(path, key, shape=(shape[0], shape[1]))
         for key, shape in about["arrays"].items()
     }
     return about["name"], about["settings"], arrays
