@@ -147,9 +147,7 @@ class Assortment:
     def flyers(self) -> tuple[Ints, npt.NDArray[np.int64]]:
         """Give the promoted items week by week, and where each week begins among them, (weeks + 1,)."""
         rows = np.arange(self.items, dtype=np.int32)
-        weeks = [
-            rows[self.promoted(rows, week) & (self.launch < 7 * week)] for week in range(self.knobs.weeks)
-        ]
+        weeks = [rows[self.promoted(rows, week) & (self.launch < 7 * week)] for week in range(self.knobs.weeks)]
         return np.concatenate(weeks), np.concatenate([[0], np.cumsum([len(week) for week in weeks])])
 
 

@@ -33,9 +33,7 @@ _STEPS = np.array(
 _LENGTH = np.array([3, 2, 1, 1, 3])
 _CHECKOUT = 1500
 """Seconds from the beginning of a visit to its checkout; everything else lies before."""
-_HOURS = np.array(
-    [1, 1, 1, 1, 1, 2, 5, 9, 13, 16, 18, 19, 20, 18, 16, 16, 18, 22, 26, 28, 25, 17, 9, 3], float
-)
+_HOURS = np.array([1, 1, 1, 1, 1, 2, 5, 9, 13, 16, 18, 19, 20, 18, 16, 16, 18, 22, 26, 28, 25, 17, 9, 3], float)
 _WEEKDAYS = np.array([0.9, 0.9, 0.95, 1, 1.2, 1.4, 0.65])
 
 
@@ -54,9 +52,7 @@ class Calendar:
         days = [knobs.end - dt.timedelta(days=left) for left in range(knobs.days, 0, -1)]
         noons = [dt.datetime.combine(day, dt.time(12), dt.UTC) for day in days]
         away = [[noon.astimezone(ZoneInfo(zone)).utcoffset() for noon in noons] for zone in wares.ZONES]
-        offset = np.array(
-            [[0 if a is None else int(a.total_seconds()) for a in row] for row in away], np.int64
-        )
+        offset = np.array([[0 if a is None else int(a.total_seconds()) for a in row] for row in away], np.int64)
         season = [1 + 0.25 * np.cos(2 * np.pi * (day.timetuple().tm_yday - 350) / 365) for day in days]
         busy = np.array(season) * _WEEKDAYS[[day.weekday() for day in days]]
         busy[[0, -1]] = 0
@@ -203,9 +199,7 @@ class Town:
             unit_price=np.where(bought, price[line], np.nan),
         )
 
-    def _visits(
-        self, rng: np.random.Generator, shoppers: Shoppers, lines: Longs, user: Ints
-    ) -> tuple[Ints, Longs]:
+    def _visits(self, rng: np.random.Generator, shoppers: Shoppers, lines: Longs, user: Ints) -> tuple[Ints, Longs]:
         """Give for each line the local day of its visit, and when the visit begins, in seconds since 1970."""
         calendar, knobs = self.calendar, self.stock.knobs
         visits = np.ceil(lines / knobs.basket).astype(np.int64)
@@ -221,9 +215,7 @@ class Town:
         visit = _begins(visits)[user] + (rng.random(len(user)) * visits[user]).astype(np.int64)
         return day.astype(np.int32)[visit], begin[visit]
 
-    def _items(
-        self, rng: np.random.Generator, shoppers: Shoppers, lines: Longs, user: Ints, day: Ints
-    ) -> Ints:
+    def _items(self, rng: np.random.Generator, shoppers: Shoppers, lines: Longs, user: Ints, day: Ints) -> Ints:
         """Give the product of each line: one the shopper likes, or one that is promoted."""
         stock, knobs = self.stock, self.stock.knobs
         known = np.ceil(lines**knobs.variety).astype(np.int64) * (lines > 0)

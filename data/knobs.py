@@ -88,9 +88,7 @@ class Knobs:
             if knob.metadata:
                 check(knob.name, getattr(self, knob.name), knob.metadata["low"], knob.metadata["high"])
         if self.strongest < self.weakest:
-            raise TableError(
-                f"`strongest` must be at least `weakest`, {self.weakest}, but got {self.strongest}"
-            )
+            raise TableError(f"`strongest` must be at least `weakest`, {self.weakest}, but got {self.strongest}")
 
     @property
     def days(self) -> int:

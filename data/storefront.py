@@ -38,9 +38,7 @@ def catalogue(stock: Assortment) -> pl.DataFrame:
             "brand": brand,
             "price": price,
             "kind": "product",
-            "created_at": moments(
-                stock, (stock.launch.astype(np.int64) - 1) * SECONDS_A_DAY
-            ),  # nowhere sold before
+            "created_at": moments(stock, (stock.launch.astype(np.int64) - 1) * SECONDS_A_DAY),  # nowhere sold before
             "department": place["department"],
             "type": place["type"],
             "promoted": promoted,
@@ -88,9 +86,7 @@ def moments(stock: Assortment, seconds: npt.NDArray[np.int64]) -> pl.Series:
     return pl.Series(1_000_000 * (stock.knobs.start + seconds)).cast(_TIME)
 
 
-def _struck_out(
-    stock: Assortment, rng: np.random.Generator, price: Floats, promoted: Flags
-) -> tuple[Floats, Floats]:
+def _struck_out(stock: Assortment, rng: np.random.Generator, price: Floats, promoted: Flags) -> tuple[Floats, Floats]:
     """Give the struck-out and the lowest price of the 30 days before the last week, NaN where there is none.
 
     An honest discount strikes out that lowest price, and is below it (Directive 98/6/EC, Article 6a). A false
@@ -118,9 +114,7 @@ def _named(stock: Assortment, rng: np.random.Generator) -> tuple[pl.Series, pl.S
     touch = pl.Series(wares.TOUCHES)[rng.integers(0, len(wares.TOUCHES), stock.items)]
     size = pl.Series(wares.SIZES)[rng.integers(0, len(wares.SIZES), stock.items)]
     named = pl.select(
-        pl.concat_str(
-            brand, stock.shelves.table["type"][stock.types], touch, separator=" ", ignore_nulls=True
-        )
+        pl.concat_str(brand, stock.shelves.table["type"][stock.types], touch, separator=" ", ignore_nulls=True)
     ).to_series()
     return brand, named + size
 

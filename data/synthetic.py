@@ -59,7 +59,7 @@ def make_shop(
         events: rows of `events`, exactly so many, by user and time; a row group for each block of users.
         seed: of all that is drawn.
         knobs: how the shop is.
-        at_once: blocks worked at once, each in a thread; memory grows with it, about 0.25 GB each.
+        at_once: blocks worked at once, each in a thread; memory grows with it, by less than 0.1 GB each.
         progress: called with a step's name and the share done, from 0 to 1.
 
     Returns:
@@ -156,9 +156,7 @@ def _write_people(
             kinds = np.bincount(happened.kind, minlength=len(KIND_NAMES)).tolist()
             done.update({"kept": len(happened.kind), **dict(zip(KIND_NAMES, kinds, strict=True))})
             done_customers.update(_standings(shoppers))
-            done_members.update(
-                {"kept": members.height, **dict(members["family"].value_counts().iter_rows())}
-            )
+            done_members.update({"kept": members.height, **dict(members["family"].value_counts().iter_rows())})
             tell("writing the events", (first + shoppers.users) / users)
     return {
         "events": dict(done),
@@ -205,9 +203,7 @@ def _customers(shoppers: Shoppers, user_id: pl.Series, stock: Assortment) -> pl.
     """Give what the shoppers agreed to, without the guests."""
     lists = pl.List(pl.String)
     consents = pl.Series([list(words) for words in CONSENTS], dtype=lists)
-    channels = pl.Series(
-        [[word for word in words if word != "personalise"] for words in CONSENTS], dtype=lists
-    )
+    channels = pl.Series([[word for word in words if word != "personalise"] for words in CONSENTS], dtype=lists)
     asked = pl.Series([*([family] for family in wares.FAMILIES), []], dtype=lists)
     frame = pl.DataFrame(
         {

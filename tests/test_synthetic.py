@@ -33,9 +33,7 @@ class Shop:
 
     def __init__(self, out: Path, counts: Counts) -> None:
         self.out, self.counts = out, counts
-        self.tables = {
-            name: read_table(self.read(name), name) for name in ("events", "catalogue", "customers")
-        }
+        self.tables = {name: read_table(self.read(name), name) for name in ("events", "catalogue", "customers")}
         self.events, self.catalogue, self.customers = (table.rows for table in self.tables.values())
 
     def read(self, name: str) -> pl.DataFrame:
@@ -77,7 +75,7 @@ bounded = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(users=st.integers(1, 50), events=st.integers(0, 800), seed=st.integers(0, 2**40), knobs=bounded)
 def test_whatever_the_knobs_no_row_is_rejected_and_events_make_sense(
     users: int, events: int, seed: int, knobs: dict[str, float]
@@ -105,17 +103,13 @@ def test_whatever_the_knobs_no_row_is_rejected_and_events_make_sense(
 
 def test_equal_arguments_give_equal_files(tmp_path: Path) -> None:
     """Byte for byte; another seed gives others."""
-    one, two, other = (
-        make(tmp_path / name, seed=seed) for name, seed in (("one", 5), ("two", 5), ("other", 6))
-    )
+    one, two, other = (make(tmp_path / name, seed=seed) for name, seed in (("one", 5), ("two", 5), ("other", 6)))
     assert digests(one.out) == digests(two.out)
     assert not one.events.equals(other.events)
     assert not one.catalogue.equals(other.catalogue)
 
 
-def test_how_many_blocks_are_worked_at_once_changes_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_how_many_blocks_are_worked_at_once_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A block draws from its own seed, and is written in its turn."""
     monkeypatch.setattr("data.synthetic._BLOCK_EVENTS", 250)
     size = {"users": 61, "items": SOME, "events": 3001, "seed": 3}
@@ -127,9 +121,7 @@ def test_how_many_blocks_are_worked_at_once_changes_nothing(
     }  # fmt: skip
 
 
-def test_progress_grows_and_what_fails_leaves_no_half_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_progress_grows_and_what_fails_leaves_no_half_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Events appear whole or not at all."""
     monkeypatch.setattr("data.synthetic._BLOCK_EVENTS", 250)
     size = {"users": 40, "items": SOME, "events": 2000, "seed": 3}
@@ -367,9 +359,7 @@ def lifts(shop: Shop) -> Iterator[tuple[str, float, float]]:
     for (family,), proxies in shop.read("truth").group_by("family"):
         members = _members(shop.out).filter(family=family).select("user_id", member=True)
         seen = pairs.join(proxies, on="item_id", how="left").join(members, on="user_id", how="left")
-        rate = seen.group_by(pl.col("member").fill_null(value=False)).agg(
-            pl.col("strength").is_not_null().mean()
-        )
+        rate = seen.group_by(pl.col("member").fill_null(value=False)).agg(pl.col("strength").is_not_null().mean())
         share = dict(rate.iter_rows())
         yield str(family), share[True] / share[False], proxies["strength"].mean()
 
