@@ -111,8 +111,9 @@ def fit_bundle(
     """Fit a shop.
 
     Args:
-        events, catalogue, customers: validated rows of ``boundary.tables``; without customers nobody has agreed to
-            anything, and everybody gets the crowd shelf.
+        events: validated rows of ``boundary.tables``.
+        catalogue: likewise.
+        customers: likewise; without them nobody has agreed to anything, and everybody gets the crowd shelf.
         taxonomy: which categories are sensitive.
         policy: the rules; its ``admit`` part decides what is learned from.
         model: an unfitted recommender.
@@ -136,9 +137,7 @@ def fit_bundle(
     plain = Catalogue.compile(catalogue, taxonomy, support=support)
     told = labels(bought, plain.family_bits, max(len(plain.families), 1))[:, : len(plain.families)]
     proxies = learn_proxies(bought, told, min_positives=policy.blind.fewest_buyers)
-    known = Catalogue.compile(
-        catalogue, taxonomy, support=support, proxy_lift=proxies.lift, proxy_z=proxies.z
-    )
+    known = Catalogue.compile(catalogue, taxonomy, support=support, proxy_lift=proxies.lift, proxy_z=proxies.z)
 
     tell("admitting evidence", 0.25)
     gate = Gate(known, policy)

@@ -77,13 +77,9 @@ class Proposer:
         admission = self.gate.admit(history, shoppers, now=request.now)
         mask = admission.mask | (from_session & self._session_mask(history))
         within = self._within(request.within)
-        bought = stored(
-            history.only(self._bought(history, shoppers) | from_session), items=self.catalogue.items
-        )
+        bought = stored(history.only(self._bought(history, shoppers) | from_session), items=self.catalogue.items)
         try:
-            personal = self._personal(
-                user_ids, history, mask, from_session, bought, shoppers, request, within
-            )
+            personal = self._personal(user_ids, history, mask, from_session, bought, shoppers, request, within)
         except Exception:
             log.exception("the recommender failed: nothing personal is proposed")
             personal = _broken(user_ids)
@@ -141,11 +137,7 @@ class Proposer:
 
     def _session_mask(self, history: History) -> npt.NDArray[np.bool_]:
         """What is looked at right now may speak for this one call, unless it is sensitive or unknown."""
-        return (
-            self.catalogue.speakable[history.item_row]
-            if self.catalogue.items
-            else np.zeros(len(history.at), bool)
-        )
+        return self.catalogue.speakable[history.item_row] if self.catalogue.items else np.zeros(len(history.at), bool)
 
     def _personal(
         self,
@@ -211,7 +203,8 @@ class Proposer:
 
     def _bought(self, history: History, shoppers: Shoppers) -> npt.NDArray[np.bool_]:
         """Purchases that may be known of: none of a guest's."""
-        return (shoppers.tier != Tier.GUEST)[history.user_row] & (history.kind == Kind.PURCHASE)
+        known: npt.NDArray[np.bool_] = (shoppers.tier != Tier.GUEST)[history.user_row]
+        return known & (history.kind == Kind.PURCHASE)
 
     def _within(self, within: str | Sequence[str] | None) -> npt.NDArray[np.bool_] | None:
         if within is None:
@@ -266,9 +259,7 @@ def _first(first: TopK, rest: TopK) -> TopK:
     )
 
 
-def _also(
-    model: object, evidence: csr_matrix, vectors: npt.NDArray[np.float32] | None, best: TopK, row: int
-) -> TopK:
+def _also(model: object, evidence: csr_matrix, vectors: npt.NDArray[np.float32] | None, best: TopK, row: int) -> TopK:
     """Append an item to the lists in which it is not."""
     users = len(best.offsets) - 1
     scores = model.scores(  # type: ignore[attr-defined]
@@ -285,6 +276,4 @@ def _nothing(user_ids: Sequence[str]) -> Candidates:
 def _broken(user_ids: Sequence[str]) -> Candidates:
     """Return one row a user that no guard lets through, so that the failure is counted."""
     users = len(user_ids)
-    return Candidates.of(
-        user_ids, np.arange(users + 1), item_row=np.full(users, -1), score=np.full(users, np.nan)
-    )
+    return Candidates.of(user_ids, np.arange(users + 1), item_row=np.full(users, -1), score=np.full(users, np.nan))

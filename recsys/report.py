@@ -28,9 +28,7 @@ MEANING = {
 }
 
 
-def bars(
-    values: dict[str, float], colours: list[str], *, form: str = ",.0f", height: int | None = None
-) -> str:
+def bars(values: dict[str, float], colours: list[str], *, form: str = ",.0f", height: int | None = None) -> str:
     """Return horizontal bars as a piece of HTML; the first value stands on top."""
     names, numbers = list(values), list(values.values())
     figure = go.Figure(
@@ -43,7 +41,7 @@ def bars(
             textposition="outside",
             cliponaxis=False,
             hoverinfo="skip",
-        )  # fmt: skip
+        )
     )
     figure.update_layout(
         height=height or 60 + 26 * len(names),
@@ -86,9 +84,7 @@ def write_report(path: Path, told: dict[str, Any]) -> Path:
     )
     charts = {
         "withheld": withheld_chart(told["by_family"]),
-        "sources": bars(
-            told["sources"], [SOURCE_COLOURS.get(name, "#5b6875") for name in told["sources"]], height=190
-        ),
+        "sources": bars(told["sources"], [SOURCE_COLOURS.get(name, "#5b6875") for name in told["sources"]], height=190),
         "quality": bars(told["quality"], ["#5b6875", "#2f7d5b", "#2f7d5b"], form=".4f", height=150),
     }
     day = dt.datetime.fromtimestamp(told["cut"] / 1e6, tz=dt.UTC).strftime("%-d %B %Y")
