@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +22,8 @@ from boundary.rules.guard import SLATE_FULL
 from boundary.tables import write_parquet_atomic
 from boundary.verdict import reason_lists
 from boundary.words import KIND_NAMES, SOURCE_NAMES
+from recsys.engine import remembered
+from recsys.people import note_copies
 from recsys.slates import why
 
 if TYPE_CHECKING:
@@ -83,8 +87,12 @@ def score_users(
         BatchError: the directory holds another batch, or one that would be written over.
     """
     out = Path(out)
+    if order.record and engine.ledger is None:
+        raise BatchError("`record` needs a ledger but there is none; give one")
     todo = {"order": order.to_dict(), "policy_digest": engine.policy.digest, "users": len(user_ids)}
-    _claim(out, todo, resume=resume)
+    _claim(out, todo, user_ids, resume=resume)
+    if engine.bundle.path is not None:
+        note_copies(engine.bundle.path, out)
     blocks = [user_ids[start : start + order.block] for start in range(0, len(user_ids), order.block)]
 
     def work(number: int) -> int:
@@ -131,14 +139,11 @@ def slate_rows(engine: Engine, answer: Answer) -> pl.DataFrame:
         for source in range(len(SOURCE_NAMES)) for kind in range(3) for known in (0, 1)
     ]  # fmt: skip
     texts = [
-        why(form // 2 // len(KIND_NAMES), "{}" if form % 2 else None, form // 2 % len(KIND_NAMES))
-        for form in forms
+        why(form // 2 // len(KIND_NAMES), "{}" if form % 2 else None, form // 2 % len(KIND_NAMES)) for form in forms
     ]
     form = pl.col("form").replace_strict(forms, texts, return_dtype=pl.String)
     return frame.with_columns(
-        why=pl.when(form.str.ends_with("{}"))
-        .then(form.str.strip_suffix("{}") + pl.col("past"))
-        .otherwise(form)
+        why=pl.when(form.str.ends_with("{}")).then(form.str.strip_suffix("{}") + pl.col("past")).otherwise(form)
     ).drop("past", "form")
 
 
@@ -153,9 +158,7 @@ def withheld_rows(engine: Engine, answer: Answer) -> pl.DataFrame:
         {
             "user_id": pl.Series(list(rows.user_ids), dtype=pl.String).gather(rows.user_row[held]),
             "item_id": pl.Series(engine.gate.catalogue.item_ids, dtype=pl.String).gather(place),
-            "source": pl.Series([*SOURCE_NAMES, "unknown"]).gather(
-                np.minimum(rows.source[held], len(SOURCE_NAMES))
-            ),
+            "source": pl.Series([*SOURCE_NAMES, "unknown"]).gather(np.minimum(rows.source[held], len(SOURCE_NAMES))),
             "reasons": reason_lists(bits[held]),
         }
     )
@@ -169,79 +172,128 @@ def merge_parts(folder: Path, target: Path) -> None:
 
 
 def _score_part(engine: Engine, user_ids: Sequence[str], out: Path, number: int, order: Order) -> None:
-    answer = engine.score_block(
-        user_ids, n=order.n, surface=order.surface, intent=order.intent, now=order.now
-    )
-    if order.record:
-        _record(engine, answer, order, number)
+    """Score a block; what is to be recorded is written down first, so that a kill neither loses nor repeats it."""
     name = f"part-{number:06}"
-    slates = slate_rows(engine, answer)
+    plan = out / "plan" / f"{name}.parquet"
+    if not plan.exists():
+        answer = engine.score_block(user_ids, n=order.n, surface=order.surface, intent=order.intent, now=order.now)
+        if order.record and answer.exposures is None:
+            raise BatchError("the ledger is down, so nothing can be recorded; mend it and resume")
+        slates = slate_rows(engine, answer)
+        if order.withheld:
+            write_parquet_atomic(withheld_rows(engine, answer), out / "withheld" / f"{name}.parquet")
+        counts = {
+            "users": len(user_ids),
+            "candidates": answer.candidates.rows,
+            "beyond": int(np.count_nonzero(answer.verdict.enforced == BIT[SLATE_FULL])),
+            "withheld": answer.verdict.counts(),
+            "shadow": answer.verdict.shadow_counts(),
+        }
+        if not order.record:
+            _finish(out, name, slates, counts)
+            return
+        _write_json(out / "plan" / f"{name}.json", counts)
+        rows = answer.verdict.candidates.user_row[np.flatnonzero(answer.verdict.kept)]
+        told = remembered(answer, order.surface)
+        write_parquet_atomic(slates.with_columns(turn=pl.Series(answer.turns[rows]), told=pl.Series(told[rows])), plan)
+    counts = json.loads((out / "plan" / f"{name}.json").read_text(encoding="utf-8"))
+    slates = pl.read_parquet(plan)
+    missed = _record(engine, slates, order, f"{_batch_id(out)}-{number}")
+    slates = slates.filter(~pl.col("user_id").is_in(missed)).drop("turn", "told")
+    _finish(out, name, slates, counts | ({"moved_on": len(missed)} if missed else {}))
+
+
+def _finish(out: Path, name: str, slates: pl.DataFrame, counts: dict[str, Any]) -> None:
     write_parquet_atomic(slates, out / "slates" / f"{name}.parquet")
-    if order.withheld:
-        write_parquet_atomic(withheld_rows(engine, answer), out / "withheld" / f"{name}.parquet")
-    counts = {
-        "users": len(user_ids),
-        "candidates": answer.candidates.rows,
-        "shown": len(slates),
-        "beyond": int(np.count_nonzero(answer.verdict.enforced == BIT[SLATE_FULL])),
-        "withheld": answer.verdict.counts(),
-        "shadow": answer.verdict.shadow_counts(),
-        "sources": dict(Counter(slates["source"].to_list())),
-    }
-    _write_json(out / "counts" / f"{name}.json", counts)
+    sources = dict(Counter(slates["source"].to_list()))
+    _write_json(out / "counts" / f"{name}.json", counts | {"shown": len(slates), "sources": sources})
+    for suffix in ("json", "parquet"):
+        (out / "plan" / f"{name}.{suffix}").unlink(missing_ok=True)
 
 
-def _record(engine: Engine, answer: Answer, order: Order, number: int) -> None:
-    """Write the block's exposures under the turns that were read; users who moved on meanwhile lose their slate."""
-    if engine.ledger is None:
-        raise BatchError("`record` needs a ledger but there is none; give one")
-    rows, verdict = answer.candidates, answer.verdict
-    kept = np.flatnonzero(verdict.kept)
-    ids = engine.gate.catalogue.item_ids
-    shown = len(kept)
-    entries = Columns(
-        kind=np.full(shown, SHOWN, np.uint8),
-        item_id=[ids[row] for row in rows.item_row[kept].tolist()],
-        surface=np.zeros(shown, np.int32),
-        at=np.full(shown, order.now, np.int64),
-        slate=rows.user_row[kept],
-        position=verdict.positions[kept],
-        source=rows.source[kept],
-        confirmed=np.ones(shown, bool),
-        surfaces=(order.surface,),
-        slates=tuple(f"{verdict.decision_id}-{number}-{user}" for user in range(rows.users)),
-    )
-    offsets = np.concatenate([[0], np.cumsum(verdict.kept)])[rows.offsets]
+def _record(engine: Engine, slates: pl.DataFrame, order: Order, slate_id: str) -> list[str]:
+    """Write a block's exposures under the turns that were read; return who moved on meanwhile and loses the slate.
+
+    Whose exposures stand in the ledger already, from before a kill, is not recorded again.
+    """
+    assert engine.ledger is not None  # noqa: S101 (``score_users`` looked)
+    rows = slates.filter("told")
+    user_ids = rows["user_id"].unique(maintain_order=True).to_list()
+    if not user_ids:
+        return []
     try:
-        taken = engine.ledger.append_block(list(rows.user_ids), offsets, entries, expected_turns=answer.turns)
+        before = engine.ledger.read_block(user_ids, order.now)
+        names = before.entries.slates
+        owner = np.repeat(np.arange(len(user_ids)), np.diff(before.offsets))
+        done = {user_ids[u] for u, s in zip(owner.tolist(), before.entries.slate.tolist(), strict=True)
+                if names[s] == slate_id}  # fmt: skip
+        rows = rows.filter(~pl.col("user_id").is_in(done))
+        left = [user for user in user_ids if user not in done]
+        if not left:
+            return []
+        per_user = rows.group_by("user_id", maintain_order=True).agg(pl.len(), pl.col("turn").first())
+        size = len(rows)
+        entries = Columns(
+            kind=np.full(size, SHOWN, np.uint8),
+            item_id=rows["item_id"].to_list(),
+            surface=np.zeros(size, np.int32),
+            at=np.full(size, order.now, np.int64),
+            slate=np.zeros(size, np.int32),
+            position=rows["position"].to_numpy(),
+            source=rows["source"]
+            .replace_strict(list(SOURCE_NAMES), range(len(SOURCE_NAMES)))
+            .to_numpy()
+            .astype(np.uint8),
+            confirmed=np.ones(size, bool),
+            surfaces=(order.surface,),
+            slates=(slate_id,),
+        )
+        taken = engine.ledger.append_block(
+            left,
+            np.concatenate([[0], np.cumsum(per_user["len"].to_numpy())]).astype(np.int64),
+            entries,
+            expected_turns=per_user["turn"].to_numpy().astype(np.int64),
+        )
     except LedgerError as error:
-        raise BatchError(
-            f"the ledger could not record block {number} ({error}); mend it and resume"
-        ) from error
-    verdict.kept[~taken[rows.user_row]] = False
+        raise BatchError(f"the ledger could not record a block ({error}); mend it and resume") from error
+    return [user for user, one in zip(left, taken.tolist(), strict=True) if not one]
 
 
-def _claim(out: Path, todo: dict[str, Any], *, resume: bool) -> None:
+def _claim(out: Path, todo: dict[str, Any], user_ids: Sequence[str], *, resume: bool) -> None:
+    """Begin a batch in a directory, or find the one to go on with."""
     plan = out / "order.json"
-    for folder in ("slates", "withheld", "counts"):
+    for folder in ("slates", "withheld", "counts", "plan"):
         (out / folder).mkdir(parents=True, exist_ok=True)
-    if plan.exists():
-        if not resume:
-            raise BatchError(
-                f"{out} already holds a batch; add --resume to go on with it, or choose another folder"
-            )
-        if json.loads(plan.read_text(encoding="utf-8")) != todo:
-            raise BatchError(f"{out} holds a batch of another order or policy; choose another folder")
-    _write_json(plan, todo)
+    if not plan.exists():
+        salt = uuid.uuid4().hex
+        _write_json(plan, todo | {"batch": salt, "everybody": _everybody(user_ids, salt)})
+        return
+    if not resume:
+        raise BatchError(f"{out} already holds a batch; add --resume to go on with it, or choose another folder")
+    begun = json.loads(plan.read_text(encoding="utf-8"))
+    if todo | {"batch": begun["batch"], "everybody": _everybody(user_ids, begun["batch"])} != begun:
+        raise BatchError(f"{out} holds a batch of another order, policy or list of shoppers; choose another folder")
+
+
+def _batch_id(out: Path) -> str:
+    return str(json.loads((out / "order.json").read_text(encoding="utf-8"))["batch"])
+
+
+def _everybody(user_ids: Sequence[str], salt: str) -> str:
+    """Return a fingerprint of a list of shoppers and its order."""
+    digest = hashlib.blake2b(key=salt.encode(), digest_size=16)
+    for user in user_ids:
+        digest.update(user.encode("utf-8", "surrogatepass") + b"\0")
+    return digest.hexdigest()
 
 
 def _totals(out: Path) -> dict[str, Any]:
-    totals: dict[str, Any] = {"candidates": 0, "shown": 0, "beyond": 0, "scored": 0}
+    totals: dict[str, Any] = {"candidates": 0, "shown": 0, "beyond": 0, "scored": 0, "moved_on": 0}
     tallies: dict[str, Counter[str]] = {"withheld": Counter(), "shadow": Counter(), "sources": Counter()}
     for part in _parts(out):
         totals["scored"] += part["users"]
-        for key in ("candidates", "shown", "beyond"):
-            totals[key] += part[key]
+        for key in ("candidates", "shown", "beyond", "moved_on"):
+            totals[key] += part.get(key, 0)
         for key, tally in tallies.items():
             tally.update(part[key])
     return totals | {key: dict(tally.most_common()) for key, tally in tallies.items()}

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import shutil
-import tempfile
-from dataclasses import dataclass, field
+import secrets
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,14 +19,29 @@ from boundary.history import History
 from boundary.policy import Policy
 from boundary.shoppers import Customers
 from boundary.taxonomy import Taxonomy
+from recsys.forgetting import FILE, Forgotten, Mark
 from recsys.interactions import Weighing
 from recsys.models import Moments, Recommender, load_model
+from recsys.people import (
+    CUSTOMERS,
+    HISTORY,
+    MANIFEST,
+    copies_of,
+    counts_of,
+    cut,
+    forget_on_disk,
+    mapped,
+    people_of,
+    write_copies,
+    write_users,
+)
+from recsys.swap import drafted, inode, locked
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 FORMAT = 1
-HISTORY = ("offsets", "item_row", "kind", "at", "unit_price", "quantity")
+TRIES = 20  # how often a bundle that is replaced while it is read is read again
 
 
 class BundleError(RuntimeError):
@@ -54,6 +68,9 @@ class Bundle:
         proxies: what items say of the sensitive families.
         blindfold: the map that forgets, None for a model without vectors.
         facts: what ``cornerstore status`` shows.
+        forgotten: the marks of all who were forgotten.
+        fit_id: equal for bundles of one fit, whose rows mean the same.
+        path: the directory it was opened from; None for one that lies nowhere.
     """
 
     catalogue_table: pl.DataFrame
@@ -71,6 +88,9 @@ class Bundle:
     proxies: Proxies
     blindfold: Blindfold | None
     facts: dict[str, Any] = field(default_factory=dict)
+    forgotten: Forgotten = field(default_factory=Forgotten)
+    fit_id: str = field(default_factory=lambda: secrets.token_hex(16))
+    path: Path | None = None
 
     @cached_property
     def catalogue(self) -> Catalogue:
@@ -99,30 +119,98 @@ class Bundle:
         return self.catalogue_table["title"].to_list()
 
     def save(self, path: str | Path) -> Path:
-        """Write the bundle into a directory that appears whole or not at all; an older one is replaced."""
+        """Write the bundle into a directory that appears whole or not at all; an older one is replaced.
+
+        Whoever was forgotten in the older one since this one was fitted is forgotten in this one too.
+        """
         path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        draft = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
-        try:
-            self._write(draft)
-            old = draft.with_name(draft.name + ".old")
-            if path.exists():
-                path.rename(old)
-            draft.rename(path)
-            shutil.rmtree(old, ignore_errors=True)
-        finally:
-            shutil.rmtree(draft, ignore_errors=True)
+        with locked(path):
+            missed = Forgotten.load(path).newer_than(self.forgotten)
+            copies = copies_of(path)
+            bundle = self.without(missed) if len(missed) else self
+            with drafted(path) as draft:
+                bundle._write(draft)  # noqa: SLF001 (the same class)
+                write_copies(draft, copies)
         return path
+
+    def without(self, missed: Forgotten) -> Bundle:
+        """Return the bundle without those whom the marks are of; their rows stay, empty."""
+        gone = set(missed.among(self.user_ids))
+        customers = self.customers_table
+        if customers is not None:
+            gone.update(missed.among(customers["user_id"].to_list()))
+            customers = customers.filter(~pl.col("user_id").is_in(sorted(gone)))
+        rows = [row for row, user in enumerate(self.user_ids) if user in gone]
+        history = cut(self.history, rows)
+        facts = self.facts | counts_of(self.user_ids, len(rows), history)
+        return self._of_same_items(
+            customers_table=customers,
+            user_ids=["" if user in gone else user for user in self.user_ids],
+            history=history,
+            forgotten=self.forgotten.joined(missed),
+            facts=facts,
+        )
+
+    def _of_same_items(self, **changes: Any) -> Bundle:
+        """Return the bundle with changes that leave rows as they are; what was compiled is kept."""
+        bundle = replace(self, **changes)
+        for name in ("catalogue", "customers", "titles"):
+            if name in self.__dict__:
+                bundle.__dict__[name] = self.__dict__[name]
+        return bundle
+
+    @property
+    def mark(self) -> tuple[int, int, int] | None:
+        """What changes when somebody is forgotten on disk, quick to ask; None where nobody ever was."""
+        if self.path is None:
+            return None
+        try:
+            status = self.path.joinpath(FILE).stat()
+        except OSError:
+            return None
+        return status.st_ino, status.st_mtime_ns, status.st_size
+
+    def followed(self) -> Bundle:
+        """Return the bundle as it lies on disk by now; of another fit only who was forgotten there is taken over."""
+        if self.path is None:
+            return self
+        for _ in range(TRIES):
+            before = inode(self.path)
+            try:
+                missed = Forgotten.load(self.path).newer_than(self.forgotten)
+                manifest = json.loads((self.path / MANIFEST).read_text(encoding="utf-8"))
+                if manifest["fit_id"] != self.fit_id:
+                    return self.without(missed)
+                people = people_of(self.path) | {"facts": manifest["facts"]}
+            except (OSError, ValueError, KeyError):
+                if before == inode(self.path):
+                    raise
+                continue
+            if before == inode(self.path):
+                return self._of_same_items(**people)
+        raise BundleError(f"{self.path} changes faster than it can be read; try again")
+
+    def forget(self, user_id: str, mark: Mark) -> tuple[Bundle, int]:
+        """Return the bundle without a shopper, and the number of their events; on disk it changes first.
+
+        The directory is replaced by one with new files: arrays that somebody has mapped are never written into.
+        """
+        if self.path is None:
+            row = self.user_row.get(user_id)
+            events = 0 if row is None else int(self.history.offsets[row + 1] - self.history.offsets[row])
+            due = mark if row is not None else Mark(mark.at, None)
+            return self.without(Forgotten().adding(user_id, due)), events
+        with locked(self.path):
+            events = forget_on_disk(self.path, user_id, mark)
+        return self.followed(), events
 
     def _write(self, path: Path) -> None:
         self.catalogue_table.write_parquet(path / "catalogue.parquet")
         if self.customers_table is not None:
-            self.customers_table.write_parquet(path / "customers.parquet")
+            self.customers_table.write_parquet(path / CUSTOMERS)
         (path / "taxonomy.json").write_text(self.taxonomy.model_dump_json(by_alias=True), encoding="utf-8")
         (path / "policy.toml").write_text(self.policy.to_toml(), encoding="utf-8")
-        pl.DataFrame({"user_id": pl.Series(list(self.user_ids), dtype=pl.String)}).write_parquet(
-            path / "users.parquet"
-        )
+        write_users(path, self.user_ids)
         for name in HISTORY:
             np.save(path / f"history.{name}.npy", getattr(self.history, name), allow_pickle=False)
         for name in ("support", "crowd", "explore"):
@@ -132,13 +220,15 @@ class Bundle:
         if self.blindfold is not None:
             self.blindfold.save(path / "blindfold.npz")
         self.model.save(path / "model")
+        self.forgotten.save(path)
         manifest = {
             "format": FORMAT,
+            "fit_id": self.fit_id,
             "weighing": self.weighing.to_dict(),
             "policy_digest": self.policy.digest,
             "facts": self.facts,
         }
-        (path / "bundle.json").write_text(json.dumps(manifest, indent=2), encoding="utf-8")
+        (path / MANIFEST).write_text(json.dumps(manifest, indent=2), encoding="utf-8")
 
     @classmethod
     def load(cls, path: str | Path) -> Bundle:
@@ -147,42 +237,51 @@ class Bundle:
         Raises:
             BundleError: there is none at the path, or a part is missing or broken.
         """
-        path = Path(path)
+        path = Path(path).absolute()
+        for _ in range(TRIES):
+            before = inode(path)
+            try:
+                bundle = cls._open(path)
+            except BundleError:
+                if before == inode(path):
+                    raise
+                continue
+            if before == inode(path):
+                return bundle
+        raise BundleError(f"{path} changes faster than it can be read; try again")
+
+    @classmethod
+    def _open(cls, path: Path) -> Bundle:
         try:
-            manifest = json.loads((path / "bundle.json").read_text(encoding="utf-8"))
+            manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise BundleError(f"{path} is no bundle ({error}); make one with `cornerstore fit`") from error
-        if manifest.get("format") != FORMAT:
-            raise BundleError(
-                f"{path} has format {manifest.get('format')!r} but this version reads {FORMAT}; fit again"
-            )
+        found = manifest.get("format") if isinstance(manifest, dict) else None
+        if found != FORMAT:
+            raise BundleError(f"{path} has format {found!r} but this version reads {FORMAT}; fit again")
         try:
             return cls._read(path, manifest)
-        except (OSError, ValueError, KeyError, pl.exceptions.PolarsError) as error:
+        except (OSError, ValueError, KeyError, TypeError, pl.exceptions.PolarsError) as error:
             raise BundleError(f"{path} is damaged ({error}); fit again or restore it") from error
 
     @classmethod
     def _read(cls, path: Path, manifest: dict[str, Any]) -> Bundle:
-        def array(name: str) -> npt.NDArray[Any]:
-            loaded: npt.NDArray[Any] = np.load(path / f"{name}.npy", mmap_mode="r", allow_pickle=False)
-            return loaded
-
-        customers, blindfold = path / "customers.parquet", path / "blindfold.npz"
+        blindfold = path / "blindfold.npz"
         moments = np.load(path / "moments.npz")
         return cls(
             catalogue_table=pl.read_parquet(path / "catalogue.parquet"),
-            customers_table=pl.read_parquet(customers) if customers.exists() else None,
             taxonomy=Taxonomy.model_validate_json((path / "taxonomy.json").read_text(encoding="utf-8")),
             policy=Policy.load(path / "policy.toml"),
-            user_ids=pl.read_parquet(path / "users.parquet")["user_id"].to_list(),
-            history=History(**{name: array(f"history.{name}") for name in HISTORY}),
             weighing=Weighing.from_dict(manifest["weighing"]),
             model=load_model(path / "model"),
             moments=Moments(moments["mean"], moments["std"]),
-            support=np.array(array("support")),
-            crowd=np.array(array("crowd")),
-            explore=np.array(array("explore")),
+            support=np.array(mapped(path / "support.npy")),
+            crowd=np.array(mapped(path / "crowd.npy")),
+            explore=np.array(mapped(path / "explore.npy")),
             proxies=Proxies.load(path / "proxies.npz"),
             blindfold=Blindfold.load(blindfold) if blindfold.exists() else None,
             facts=manifest["facts"],
+            fit_id=manifest["fit_id"],
+            path=path,
+            **people_of(path),
         )

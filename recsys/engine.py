@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
+import threading
 import time
 import uuid
 from collections.abc import Sequence
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+import polars as pl
 
 from boundary.candidates import Candidates
 from boundary.explain import RuleVerdict, explain_row, for_shopper
@@ -21,13 +23,24 @@ from boundary.gate import Gate
 from boundary.history import Exposures, History
 from boundary.ledger.base import Entry, Ledger, LedgerError
 from boundary.policy import Policy
-from boundary.shoppers import Shoppers
-from boundary.words import COMPLAINTS, INTENTS, MICROSECONDS_A_DAY, SOURCE_NAMES, TIER_NAMES, Kind, Tier
+from boundary.shoppers import Customers, Shoppers
+from boundary.words import (
+    COMPLAINTS,
+    INTENTS,
+    MICROSECONDS_A_DAY,
+    MICROSECONDS_A_MINUTE,
+    SOURCE_NAMES,
+    TIER_NAMES,
+    Tier,
+)
 from recsys.bundle import Bundle
+from recsys.forgetting import Mark, scrub
+from recsys.memory import exposures_of, remember, rows_of_entries, spread_out
 from recsys.models import TopK
-from recsys.memory import exposures_of, remember, rows_of_entries
+from recsys.people import copies_of
+from recsys.privacy import Aliases
 from recsys.propose import Proposer, Request
-from recsys.slates import Slate, Suggestion, why
+from recsys.slates import Kept, Slate, Suggestion, why
 
 if TYPE_CHECKING:
     from boundary.verdict import Verdict
@@ -35,6 +48,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("cornerstore")
 TRIES = 5  # how often a call reads again when another call of the same shopper came between
 OUTBOUND = ("email", "push")
+EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+LATEST = 253_402_300_799_999_999  # the last microsecond of the year 9999
 
 
 class EngineError(ValueError):
@@ -45,6 +60,7 @@ class EngineError(ValueError):
 class Answer:
     """A block of users, scored: what was proposed, what was decided, and what both rested on."""
 
+    state: _State
     verdict: Verdict
     shoppers: Shoppers
     history: History
@@ -78,13 +94,27 @@ class Explanation:
 
 
 @dataclass(frozen=True)
+class Farewell:
+    """What was removed of a shopper: events, ledger entries, rows of cached slates; and when a new fit is due.
+
+    ``retrain_by`` is microseconds UTC, None where the factors of items never learned from the shopper.
+    """
+
+    events: int
+    exposures: int
+    slate_rows: int
+    retrain_by: int | None
+
+
+@dataclass(frozen=True)
 class _State:
-    """What one call works with from its beginning to its end, whatever is reloaded meanwhile."""
+    """What one try of a call works with from its beginning to its end, whatever is reloaded meanwhile."""
 
     bundle: Bundle
     policy: Policy
     gate: Gate
     proposer: Proposer
+    mark: tuple[int, int, int] | None
 
 
 class Engine:
@@ -98,6 +128,8 @@ class Engine:
 
     def __init__(self, bundle: Bundle, *, ledger: Ledger | None, policy: Policy | None = None) -> None:
         self.ledger = ledger
+        self.aliases = Aliases()
+        self._changing = threading.RLock()
         self._state = _state(bundle, policy or bundle.policy)
 
     @classmethod
@@ -145,19 +177,27 @@ class Engine:
         return replace(self.bundle, policy=self.policy).save(path)
 
     def reload(self, path: str | Path | None = None, *, policy: Policy | str | Path | None = None) -> None:
-        """Take a new bundle, a new policy or both; calls under way end with what they began with."""
-        bundle = self.bundle if path is None else Bundle.load(path)
-        kept = self.policy if path is None else bundle.policy
-        rules = kept if policy is None else policy_of(policy)
-        self._state = _state(bundle, rules)
-        self.warm_up()
+        """Take a new bundle, a new policy or both; no call waits for it, and none mixes old and new."""
+        with self._changing:
+            bundle = self.bundle if path is None else Bundle.load(path)
+            kept = self.policy if path is None else bundle.policy
+            rules = kept if policy is None else policy_of(policy)
+            state = _state(bundle, rules)
+            self._warm_up(state)
+            self._state = state
 
     def warm_up(self) -> None:
         """Compile and touch everything a call needs, so that the first call is as quick as the next."""
-        users = [user for user in self.bundle.user_ids[:64] if user][:2] or ["somebody"]
-        now = int(self.bundle.facts.get("fitted_for", 0))
+        self._warm_up(self._state)
+
+    def _warm_up(self, state: _State) -> None:
+        users = [user for user in state.bundle.user_ids[:64] if user][:2] or ["somebody"]
+        now = int(state.bundle.facts.get("fitted_for", 0))
         for intent in ("browse", "find"):
-            self.score_block(users, n=3, intent=intent, now=now, read_ledger=False)
+            request = Request(surface="home", intent=intent, n=3, now=now)
+            for block in (users, users[:1]):
+                answer = self._answer(state, block, request, exposures=Exposures.empty(len(block)))
+                _slate(state, answer, 0, surface="home", intent=intent, user_id=block[0])
 
     def score(
         self,
@@ -189,25 +229,65 @@ class Engine:
         Example:
             ``engine.score("1228", n=10, surface="home", intent="browse").items``
         """
-        state, moment = self._state, _micros(now)
-        who = user_id or ""
-        request = Request(
-            surface=surface, intent=intent, n=n, now=moment, within=within, sessions=((*session,),)
-        )
+        moment = _micros(now)
+        request = Request(surface=surface, intent=intent, n=n, now=moment, within=within, sessions=((*_ids(session),),))
         _check(request)
+        return self._serve(user_id, request, reserve=reserve)
+
+    def serve(
+        self,
+        user_id: str,
+        kept: Slate | pl.DataFrame,
+        *,
+        n: int = 10,
+        surface: str = "home",
+        intent: str = "browse",
+        now: dt.datetime | int | None = None,
+        reserve: bool = True,
+    ) -> Slate:
+        """Show a slate that was made earlier, after judging it again by what holds now.
+
+        Items keep their order; what may no longer be shown is left out and nothing takes its place. To a shopper who
+        is a guest by now, forgotten or without consent, the kept slate would still tell of the profile: they get
+        what ``score`` gives a guest.
+
+        Args:
+            user_id: whose slate it is.
+            kept: a slate, or the shopper's rows of a batch's ``slates.parquet``.
+            n: slots, at least 0.
+            surface: where it is shown.
+            intent: as in ``score``.
+            now: as in ``score``.
+            reserve: as in ``score``.
+
+        Raises:
+            EngineError: the slate is somebody else's, a column is missing, or what ``score`` raises.
+        """
+        rows = Kept.of(kept, user_id)
+        if rows is None:
+            raise EngineError("`kept` must be a slate of `user_id` alone but holds rows of somebody else")
+        request = Request(surface=surface, intent=intent, n=n, now=_micros(now))
+        _check(request)
+        return self._serve(user_id, request, reserve=reserve, kept=rows)
+
+    def _serve(self, user_id: str | None, request: Request, *, reserve: bool, kept: Kept | None = None) -> Slate:
+        """Answer a call, and reserve what it shows; who comes between two of its steps makes it begin anew."""
+        who, down = user_id or "", False
         for _ in range(TRIES):
-            answer = self._answer(state, [who], request)
-            slate = _slate(state, answer, 0, surface=surface, intent=intent, user_id=user_id)
-            if not (reserve and slate.items and self._remembers(answer, surface)):
+            state = self._current()
+            answer = self._answer(state, [who], request, read_ledger=not down, kept=kept)
+            slate = _slate(state, answer, 0, surface=request.surface, intent=request.intent, user_id=user_id)
+            if down or not (reserve and slate.items and self._remembers(answer, request.surface)):
                 return slate
             try:
-                if self._reserve(who, slate, moment, int(answer.turns[0])):
+                if self._current() is state and self._reserve(who, slate, request.now, int(answer.turns[0])):
                     return replace(slate, reserved=True)
-            except LedgerError:
-                log.warning("ledger is down: serving the crowd shelf")
-                break
-        answer = self._answer(state, [who], request, read_ledger=False)
-        return _slate(state, answer, 0, surface=surface, intent=intent, user_id=user_id)
+            except LedgerError as error:
+                self._tell_down(error)
+                down = True
+        state = self._current()
+        answer = self._answer(state, [who], request, read_ledger=False, kept=kept)
+        return _slate(state, answer, 0, surface=request.surface, intent=request.intent, user_id=user_id)
 
     def score_block(
         self,
@@ -225,23 +305,22 @@ class Engine:
         """
         request = Request(surface=surface, intent=intent, n=n, now=_micros(now))
         _check(request)
+        state = self._current()
         if read_ledger:
-            return self._answer(self._state, user_ids, request)
-        return self._answer(self._state, user_ids, request, exposures=Exposures.empty(len(user_ids)))
+            return self._answer(state, user_ids, request)
+        return self._answer(state, user_ids, request, exposures=Exposures.empty(len(user_ids)))
 
     def unbounded(self, user_ids: Sequence[str], *, k: int, now: dt.datetime | int) -> TopK:
         """Return what the recommender alone would list: for measuring against, never to be shown."""
-        state = self._state
-        rows = np.fromiter(
-            (state.bundle.user_row.get(user, -1) for user in user_ids), np.int64, len(user_ids)
-        )
+        state = self._current()
+        rows = np.fromiter((state.bundle.user_row.get(user, -1) for user in user_ids), np.int64, len(user_ids))
         return state.proposer.unbounded(state.bundle.history.take(rows), k=k, now=_micros(now))
 
     def slates(self, answer: Answer, *, surface: str, intent: str) -> list[Slate]:
         """Put a block's answer into slates, one a user."""
         ids = answer.candidates.user_ids
         return [
-            _slate(self._state, answer, user, surface=surface, intent=intent, user_id=ids[user])
+            _slate(answer.state, answer, user, surface=surface, intent=intent, user_id=ids[user])
             for user in range(len(ids))
         ]
 
@@ -279,6 +358,68 @@ class Engine:
                 return
         raise LedgerError("the ledger is too busy to take feedback; try again")
 
+    def forget(
+        self, user_id: str, *, now: dt.datetime | int | None = None, slates: Sequence[str | Path] = ()
+    ) -> Farewell:
+        """Remove what is kept of a shopper: events, customer row, ledger entries, feedback, slates of batches.
+
+        The bundle on disk changes first, then this engine, then the ledger; other engines on the same directory
+        follow at their next call. Whatever fails, the call may be repeated. Item factors have learned from the
+        shopper until the next fit; it is due by ``retrain_by`` and leaves the shopper's events of before out.
+
+        Args:
+            user_id: whom.
+            now: as in ``score``.
+            slates: Parquet files, or folders of them, that hold slates besides those of this bundle's batches.
+
+        Raises:
+            EngineError: the id is empty or no Unicode.
+            LedgerError: the ledger is down; the events are gone, exposures and feedback still stand: forget again.
+        """
+        _check_id(user_id)
+        moment = _micros(now)
+        mark = Mark(moment, moment + int(self.policy.ledger.retrain_days * MICROSECONDS_A_DAY))
+        with self._changing:
+            bundle, events = self.bundle.forget(user_id, mark)
+            self._adopt(bundle)
+        told = bundle.forgotten.find(user_id)
+        places = [*slates, *(copies_of(bundle.path) if bundle.path else ())]
+        rows = scrub(places, user_id)
+        exposures = 0 if self.ledger is None else self.ledger.forget(user_id)
+        log.info("forgot shopper %s: %d events, %d exposures", self.aliases.of(user_id, now=moment), events, exposures)
+        return Farewell(events, exposures, rows, None if told is None else told.retrain_by)
+
+    def status(self, *, now: dt.datetime | int | None = None) -> dict[str, Any]:
+        """Return what the engine runs on: bundle, policy, ledger, and who was forgotten as numbers only.
+
+        ``retrain_by`` is when a new fit is due, ISO 8601, None where nobody waits for one; ``overdue`` says whether
+        that moment is over.
+        """
+        state, moment = self._current(), _micros(now)
+        forgotten = state.bundle.forgotten
+        due = forgotten.retrain_by
+        return {
+            "bundle": None if state.bundle.path is None else str(state.bundle.path),
+            "facts": state.bundle.facts,
+            "policy": {"name": state.policy.name, "digest": state.policy.digest},
+            "ledger": self._ledger_state(moment),
+            "forgotten": {
+                "count": len(forgotten),
+                "waiting": forgotten.waiting,
+                "retrain_by": None if due is None else _iso(due),
+                "overdue": due is not None and due < moment,
+            },
+        }
+
+    def _ledger_state(self, now: int) -> dict[str, Any]:
+        if self.ledger is None:
+            return {"up": False, "error": "there is none"}
+        try:
+            self.ledger.read("nobody", now)
+        except LedgerError as error:
+            return {"up": False, "error": str(error)}
+        return {"up": True, "error": None}
+
     def explain(
         self,
         user_id: str,
@@ -294,17 +435,15 @@ class Engine:
         Raises:
             EngineError: the catalogue has no such item.
         """
-        state = self._state
+        state = self._current()
         row = state.gate.catalogue.row_of.get(item_id)
         if row is None:
-            raise EngineError(
-                f"`item_id` {item_id!r} is not in the catalogue; look it up in catalogue.parquet"
-            )
+            raise EngineError(f"`item_id` {item_id!r} is not in the catalogue; look it up in catalogue.parquet")
         request = Request(surface=surface, intent=intent, n=n, now=_micros(now), also=row)
         _check(request)
         answer = self._answer(state, [user_id], request)
         found = np.flatnonzero(answer.candidates.item_row == row)
-        place = int(found[0])
+        place = int(found[np.argmax(answer.verdict.kept[found])])
         facts = Facts(
             answer.verdict.context, state.gate.catalogue, answer.shoppers, answer.candidates,
             history=answer.history, exposures=answer.exposures,
@@ -334,55 +473,93 @@ class Engine:
         *,
         read_ledger: bool = True,
         exposures: Exposures | None = None,
+        kept: Kept | None = None,
     ) -> Answer:
         """Score a block: everything that is ever shown goes through here, and so through ``screen``."""
-        bundle = state.bundle
-        rows = np.fromiter((bundle.user_row.get(user, -1) for user in user_ids), np.int64, len(user_ids))
-        history = bundle.history.take(rows)
-        turns = np.zeros(len(user_ids), np.int64)
+        bundle, users = state.bundle, len(user_ids)
+        rows = np.fromiter((bundle.user_row.get(user, -1) for user in user_ids), np.int64, users)
+        if users == 1 and rows[0] < 0:
+            history, customers = History.empty(1), Customers.strangers(1)
+        else:
+            history, customers = bundle.history.take(rows), bundle.customers.take(rows)
+        turns = np.zeros(users, np.int64)
         if exposures is None and read_ledger:
-            exposures, turns = self._exposures(state, user_ids, request.now)
-        shoppers = state.gate.meet(bundle.customers.take(rows), history, exposures, now=request.now)
-        candidates, history = state.proposer.propose(user_ids, history, shoppers, request)
+            exposures, turns = self._exposures(state, user_ids, rows >= 0, request.now)
+        shoppers = state.gate.meet(customers, history, exposures, now=request.now)
+        if kept is not None and shoppers.tier[0] != Tier.GUEST:
+            candidates = state.proposer.again(user_ids, history, shoppers, request, kept)
+        else:
+            candidates, history = state.proposer.propose(user_ids, history, shoppers, request)
         context = Context(request.surface, request.intent, request.n, request.now)
         verdict = state.gate.screen(
             candidates, shoppers=shoppers, history=history, exposures=exposures, context=context
         )
-        return Answer(verdict, shoppers, history, exposures, turns)
+        return Answer(state, verdict, shoppers, history, exposures, turns)
 
     def _exposures(
-        self, state: _State, user_ids: Sequence[str], now: int
+        self, state: _State, user_ids: Sequence[str], known: npt.NDArray[np.bool_], now: int
     ) -> tuple[Exposures | None, npt.NDArray[np.int64]]:
-        """Read what the users were shown; None where the ledger cannot tell."""
+        """Read what the users were shown; None where the ledger cannot tell. Of who is not known nothing is asked."""
         users = len(user_ids)
+        turns = np.zeros(users, np.int64)
         if self.ledger is None:
-            return None, np.zeros(users, np.int64)
+            return None, turns
+        if not known.any():
+            return Exposures.empty(users), turns
         since = max(now - int(state.policy.longest_window_days * MICROSECONDS_A_DAY), 0)
-        released = now - int(state.policy.ledger.release_minutes * 60_000_000)
+        released = now - int(state.policy.ledger.release_minutes * MICROSECONDS_A_MINUTE)
         rows = state.gate.catalogue.row_of
         try:
             if users == 1:
-                if not user_ids[0]:
-                    return Exposures.empty(1), np.zeros(1, np.int64)
                 entries, turn = self.ledger.read(user_ids[0], since)
-                return rows_of_entries(entries, rows, released=released), np.array([turn], np.int64)
-            snapshot = self.ledger.read_block(user_ids, since)
-        except LedgerError:
-            log.warning("ledger is down: serving the crowd shelf")
-            return None, np.zeros(users, np.int64)
-        return exposures_of(snapshot, rows, released=released), snapshot.turns
+                turns[0] = turn
+                return rows_of_entries(entries, rows, released=released), turns
+            asked = [user for user, one in zip(user_ids, known.tolist(), strict=True) if one]
+            snapshot = self.ledger.read_block(asked, since)
+        except LedgerError as error:
+            self._tell_down(error)
+            return None, turns
+        turns[known] = snapshot.turns
+        return spread_out(exposures_of(snapshot, rows, released=released), known), turns
+
+    def _tell_down(self, error: LedgerError) -> None:
+        log.warning("ledger is down, serving the crowd shelf: %s", type(error).__name__)
+
+    def _current(self) -> _State:
+        """Return the state in force, after following what another engine forgot on disk."""
+        state = self._state
+        if state.bundle.mark == state.mark:
+            return state
+        with self._changing:
+            state = self._state
+            if state.bundle.mark != state.mark:
+                mark = state.bundle.mark
+                try:
+                    self._adopt(state.bundle.followed(), mark=mark)
+                except (OSError, ValueError, KeyError, RuntimeError) as error:
+                    log.warning("the bundle on disk cannot be followed: %s", type(error).__name__)
+            return self._state
+
+    def _adopt(self, bundle: Bundle, *, mark: tuple[int, int, int] | None = None) -> None:
+        """Go on with a bundle of the same items."""
+        state = self._state
+        proposer = Proposer(bundle, state.gate)
+        self._state = _State(bundle, state.policy, state.gate, proposer, mark or bundle.mark)
 
     def _remembers(self, answer: Answer, surface: str) -> bool:
-        """Of a guest nothing is stored, but for messages sent to a shopper who is known."""
         if self.ledger is None or answer.exposures is None:
             return False
-        return bool(
-            answer.shoppers.tier[0] != Tier.GUEST or (answer.shoppers.known[0] and surface in OUTBOUND)
-        )
+        return bool(remembered(answer, surface)[0])
 
     def _reserve(self, user_id: str, slate: Slate, now: int, turn: int) -> bool:
         assert self.ledger is not None  # noqa: S101 (``_remembers`` looked)
         return self.ledger.append(user_id, remember(slate, now), expected_turn=turn)
+
+
+def remembered(answer: Answer, surface: str) -> npt.NDArray[np.bool_]:
+    """Return whose slates the ledger notes, (U,): no guest's, but for messages to one who is known."""
+    told: npt.NDArray[np.bool_] = answer.shoppers.tier != Tier.GUEST
+    return told | answer.shoppers.known if surface in OUTBOUND else told
 
 
 def open_or_down(url: str, *, keep_days: float) -> Ledger:
@@ -395,7 +572,7 @@ def open_or_down(url: str, *, keep_days: float) -> Ledger:
 
 def _state(bundle: Bundle, policy: Policy) -> _State:
     gate = Gate(bundle.catalogue, policy)
-    return _State(bundle, policy, gate, Proposer(bundle, gate))
+    return _State(bundle, policy, gate, Proposer(bundle, gate), bundle.mark)
 
 
 def policy_of(policy: Policy | str | Path) -> Policy:
@@ -406,25 +583,48 @@ def policy_of(policy: Policy | str | Path) -> Policy:
 
 
 def _check(request: Request) -> None:
+    if isinstance(request.n, bool) or not isinstance(request.n, int):
+        raise EngineError(f"`n` must be a whole number but got {request.n!r}")
     if request.n < 0:
         raise EngineError(f"`n` must be at least 0 but got {request.n}")
     if request.intent not in INTENTS:
         raise EngineError(f"`intent` must be one of {', '.join(INTENTS)} but got {request.intent!r}")
+    if not isinstance(request.surface, str) or not request.surface:
+        raise EngineError(f"`surface` must be a word but got {request.surface!r}")
+
+
+def _check_id(user_id: str) -> None:
+    if not user_id:
+        raise EngineError("`user_id` must name a shopper but is empty")
+    try:
+        user_id.encode()
+    except UnicodeEncodeError:
+        raise EngineError("`user_id` must be Unicode but has a lone surrogate") from None
+
+
+def _ids(session: Sequence[str]) -> Sequence[str]:
+    if isinstance(session, str):
+        raise EngineError(f"`session` must be a list of item ids but got the text {session!r}")
+    return session
 
 
 def _micros(now: dt.datetime | int | None) -> int:
     if now is None:
         return time.time_ns() // 1000
-    if isinstance(now, int):
-        return now
-    if now.tzinfo is None:
-        raise EngineError(f"`now` must have a time zone but got {now}; add tzinfo, e.g. datetime.UTC")
-    return int(now.timestamp() * 1_000_000)
+    if isinstance(now, dt.datetime):
+        if now.tzinfo is None:
+            raise EngineError(f"`now` must have a time zone but got {now}; add tzinfo, e.g. datetime.UTC")
+        return (now - EPOCH) // dt.timedelta(microseconds=1)
+    if isinstance(now, bool) or not isinstance(now, int | np.integer) or not 0 <= now <= LATEST:
+        raise EngineError(f"`now` must be a time with a zone, or microseconds from 0 to {LATEST}, but got {now!r}")
+    return int(now)
 
 
-def _slate(
-    state: _State, answer: Answer, user: int, *, surface: str, intent: str, user_id: str | None
-) -> Slate:
+def _iso(moment: int) -> str:
+    return (EPOCH + dt.timedelta(microseconds=moment)).isoformat()
+
+
+def _slate(state: _State, answer: Answer, user: int, *, surface: str, intent: str, user_id: str | None) -> Slate:
     verdict, rows = answer.verdict, answer.candidates
     catalogue, titles = state.gate.catalogue, state.bundle.titles
     kept = verdict.kept_rows(user)

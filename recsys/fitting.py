@@ -18,6 +18,7 @@ from boundary.history import Exposures, History
 from boundary.shoppers import Customers
 from boundary.words import Kind
 from recsys.bundle import Bundle
+from recsys.forgetting import Forgotten
 from recsys.interactions import Weighing
 
 if TYPE_CHECKING:
@@ -106,6 +107,7 @@ def fit_bundle(
     now: int,
     seed: int,
     shelf: Shelf | None = None,
+    forgotten: Forgotten | None = None,
     step: Step | None = None,
 ) -> Bundle:
     """Fit a shop.
@@ -121,11 +123,13 @@ def fit_bundle(
         now: microseconds UTC; events after it are refused.
         seed: for the model.
         shelf: lengths of the crowd shelf and the explore pool.
+        forgotten: whose events of before are left out; from the bundle that this one takes the place of.
         step: is told what is being done.
     """
-    shelf = shelf or Shelf()
+    shelf, forgotten = shelf or Shelf(), forgotten or Forgotten()
     tell = step or (lambda _what, _share: None)
     tell("grouping events by shopper", 0.0)
+    events, customers, left_out = forgotten.leave_out(events, customers)
     user_ids = _users(events, customers)
     row_of = {item: row for row, item in enumerate(catalogue["item_id"].to_list())}
     history = History.from_frame(events, user_ids, row_of)
@@ -144,6 +148,7 @@ def fit_bundle(
     people = Customers.compile(customers, user_ids, known.families)
     shoppers = gate.meet(people, history, Exposures.empty(len(user_ids)), now=now)
     admission = gate.admit(history, shoppers, now=now)
+    turned_away = admission.counts | ({"forgotten": left_out} if left_out else {})
     admitted = history.only(admission.mask)
     evidence = evidence_of(admitted, weighing, items=items, now=now)
 
@@ -172,7 +177,8 @@ def fit_bundle(
         explore=_explore(known, policy, shelf.explore),
         proxies=proxies,
         blindfold=blindfold,
-        facts=_facts(known, user_ids, history, shoppers, admission.counts, fitted, blindfold, now, seed),
+        facts=_facts(known, user_ids, history, shoppers, turned_away, fitted, blindfold, now, seed),
+        forgotten=forgotten.retrained(),
     )
 
 

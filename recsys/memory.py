@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -51,6 +52,15 @@ def exposures_of(snapshot: Snapshot, row_of: Mapping[str, int], *, released: int
     )
     live = lines.confirmed | (lines.at >= released) | (lines.kind != SHOWN)
     return block if live.all() else block.only(live)
+
+
+def spread_out(block: Exposures, known: npt.NDArray[np.bool_]) -> Exposures:
+    """Return a block's entries among users who have none: the block's users stand where ``known``, (U,), is true."""
+    if known.all():
+        return block
+    widths = np.zeros(len(known), np.int64)
+    widths[known] = np.diff(block.offsets)
+    return replace(block, offsets=np.concatenate([[0], np.cumsum(widths)]))
 
 
 def remember(slate: Slate, now: int, *, confirmed: bool = False) -> list[Entry]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING
 
@@ -14,7 +14,7 @@ from scipy.sparse import csr_matrix
 
 from boundary.candidates import Candidates
 from boundary.history import History
-from boundary.words import Kind, Source, Tier
+from boundary.words import SOURCE_NAMES, Kind, Source, Tier
 from recsys.compose import compose, explore_draws, user_seed
 from recsys.fitting import evidence_of, stored
 from recsys.models import TopK, Trace
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from boundary.gate import Gate
     from boundary.shoppers import Shoppers
     from recsys.bundle import Bundle
+    from recsys.slates import Kept
 
 log = logging.getLogger("cornerstore")
 DEPTH, DEPTH_A_SLOT = 100, 5  # personal candidates: a floor, and how many for each slot asked for
@@ -101,7 +102,49 @@ class Proposer:
             guest=shoppers.tier == Tier.GUEST,
             hidden=self._taken_from_shelf(bought)[:, on_shelf],
         )
+        if request.also is not None and not (block.item_row == request.also).any():
+            block = _unproposed(block, request.also)
         return block, history
+
+    def again(
+        self, user_ids: Sequence[str], history: History, shoppers: Shoppers, request: Request, kept: Kept
+    ) -> Candidates:
+        """Return one user's kept items as candidates, in their order, measured by what is known of the user now.
+
+        An item whose source can no longer be made true is no candidate: its score is NaN, and the guard withholds it.
+        """
+        mask = self.gate.admit(history, shoppers, now=request.now).mask
+        items, model, blind = self.catalogue.items, self.bundle.model, self.bundle.blindfold
+        rows = np.fromiter((self.catalogue.row_of.get(item, -1) for item in kept.item_ids), np.int32)
+        words = {name: code for code, name in enumerate(SOURCE_NAMES)}
+        source = np.fromiter((words.get(word, len(words)) for word in kept.sources), np.uint8)
+        score = np.full(len(rows), np.nan, np.float32)
+        for code, pool in (
+            (Source.CROWD, self.bundle.crowd),
+            (Source.EXPLORE, self.bundle.explore),
+            (Source.GESTURE, self.gestures),
+        ):
+            score[(source == code) & np.isin(rows, pool)] = 0
+        close, share = np.full(len(rows), np.nan, np.float32), np.full(len(rows), np.nan, np.float32)
+        past = np.full(len(rows), -1, np.int32)
+        own = np.flatnonzero((source == Source.PERSONAL) & (rows >= 0))
+        evidence = evidence_of(history.only(mask), self.bundle.weighing, items=items, now=request.now)
+        if len(own) and evidence.nnz:
+            try:
+                vectors = model.vectors(evidence)
+                if vectors is not None and blind is not None:
+                    vectors = blind.apply(vectors)
+                scores = model.scores(evidence, np.zeros(len(own), np.int32), rows[own], vectors=vectors)
+                best = TopK(np.array([0, len(own)], np.int64), rows[own], scores)
+                found = self._measured(user_ids, best, evidence, shoppers, request)
+                score[own], close[own] = found.score, found.closeness
+                share[own], past[own] = found.trace_share, found.evidence_row
+            except Exception:
+                log.exception("the recommender failed: nothing personal is proposed")
+        return Candidates.of(
+            user_ids, [0, len(rows)], item_row=rows, score=score, source=source, closeness=close, trace_share=share,
+            evidence_row=past,
+        )  # fmt: skip
 
     @cached_property
     def _place_on_shelf(self) -> npt.NDArray[np.int32]:
@@ -163,6 +206,13 @@ class Proposer:
         best = self._best(evidence, bought, vectors, open_to, request)
         if request.also is not None:
             best = _also(model, evidence, vectors, best, request.also)
+        return self._measured(user_ids, best, evidence, shoppers, request)
+
+    def _measured(
+        self, user_ids: Sequence[str], best: TopK, evidence: csr_matrix, shoppers: Shoppers, request: Request
+    ) -> Candidates:
+        """Say of each item how close it comes and what of the evidence carries it."""
+        model, blind = self.bundle.model, self.bundle.blindfold
         score = best.score
         owner = np.repeat(np.arange(len(user_ids)), np.diff(best.offsets))
         mean, std = self.bundle.moments
@@ -267,6 +317,17 @@ def _also(model: object, evidence: csr_matrix, vectors: npt.NDArray[np.float32] 
     )
     one = TopK(np.arange(users + 1, dtype=np.int64), np.full(users, row, np.int32), scores)
     return _first(best, one)
+
+
+def _unproposed(block: Candidates, row: int) -> Candidates:
+    """Append to one user's list an item that nothing speaks for, so that what withholds it can be told."""
+    more = Candidates.of(block.user_ids, [0, 1], item_row=[row], score=[-block.rows])
+    columns = {
+        f.name: np.concatenate([getattr(block, f.name), getattr(more, f.name)])
+        for f in fields(block)
+        if f.name not in {"user_ids", "offsets", "user_row"}
+    }
+    return Candidates(block.user_ids, np.array([0, block.rows + 1], np.int64), **columns)
 
 
 def _nothing(user_ids: Sequence[str]) -> Candidates:

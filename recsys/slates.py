@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from boundary.words import Kind, Source
+
+if TYPE_CHECKING:
+    import polars as pl
 
 JUST_BECAUSE = "just because"
 
@@ -50,6 +53,28 @@ class Slate:
     def to_dict(self) -> dict[str, Any]:
         """Return the slate as plain words and numbers, ready for JSON."""
         return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What is kept of a slate to be shown later: item ids and the words of their sources, best first."""
+
+    item_ids: tuple[str, ...]
+    sources: tuple[str, ...]
+
+    @classmethod
+    def of(cls, kept: Slate | pl.DataFrame, user_id: str) -> Kept | None:
+        """Take a slate, or the rows of a batch's ``slates.parquet``; None where they are not of that shopper alone."""
+        if isinstance(kept, Slate):
+            if kept.user_id != user_id:
+                return None
+            return cls(tuple(item.item_id for item in kept.items), tuple(item.source for item in kept.items))
+        if not {"user_id", "position", "item_id", "source"} <= set(kept.columns):
+            return None
+        if not bool((kept["user_id"].cast(str).eq_missing(user_id)).all()):
+            return None
+        rows = kept.sort("position", nulls_last=True)
+        return cls(tuple(rows["item_id"].cast(str)), tuple(rows["source"].cast(str)))
 
 
 def why(source: int, title: str | None, kind: int) -> str:
