@@ -20,7 +20,8 @@ NEVER = np.float32(-np.inf)
 SIGN = np.uint32(0x80000000)
 LANES = 32
 FEW = 4
-BUCKETS = 512
+BUCKETS = 256
+ROUNDING = float(np.finfo(np.float32).eps)
 
 
 class Users(NamedTuple):
@@ -69,10 +70,11 @@ class Lists(NamedTuple):
 
 
 class Space(NamedTuple):
-    """Working memory of one thread, for buffers of one capacity: int32, int32, uint64, float64."""
+    """Working memory of one thread, for buffers of one capacity: int32 but keys, uint64, and query, float64."""
 
     buckets: Array
     tally: Array
+    rows: Array
     keys: Array
     query: Array
 
@@ -82,21 +84,22 @@ def make_space(capacity: int, dimensions: int) -> Any:
     return Space(
         np.empty(capacity, dtype=np.int32),
         np.empty(BUCKETS, dtype=np.int32),
+        np.empty(capacity, dtype=np.int32),
         np.empty(capacity, dtype=np.uint64),
         np.empty(dimensions, dtype=np.float64),
     )
 
 
 @njit(cache=True, nogil=True, fastmath={"reassoc", "contract"})
-def rescore(vector: Array, items: Any, scores: Array, rows: Array, count: int, query: Array) -> None:
+def rescore(vector: Array, factors: Array, scores: Array, places: Array, count: int, query: Array) -> None:
     """Replace approximate scores by products summed in float64, always in the same order; no minus zero."""
     for i in range(query.shape[0]):
         query[i] = vector[i]
     for j in range(count):
-        place = items.place_of[rows[j]]
+        item = factors[np.uint32(places[j])]
         total = 0.0
         for i in range(query.shape[0]):
-            total += query[i] * np.float64(items.factors[place, i])
+            total += query[i] * np.float64(item[i])
         scores[j] = np.float32(total) if total != 0 else np.float32(0.0)
 
 
@@ -113,36 +116,42 @@ def multiply_few(queries: Array, items: Array, tile: Array) -> None:
             tile[q, j] = total
 
 
-@njit(cache=True, nogil=True)
-def spread(scores: Array, count: int, buckets: Array, tally: Array) -> None:
-    """Deal scores out to evenly wide buckets, the best into bucket 0; `tally` counts each bucket."""
-    low = high = scores[0]
-    for j in range(count):
+@njit(cache=True, nogil=True, fastmath={"nnan", "nsz", "reassoc"})
+def extremes(scores: Array, first: int, last: int) -> Any:
+    """Return the least and the greatest of scores[first:last]."""
+    low = high = scores[first]
+    for j in range(first, last):
         low = min(low, scores[j])
         high = max(high, scores[j])
-    last = tally.shape[0] - 1
-    width = np.float64(high) - np.float64(low)
-    scale = last / width if width > 0 else 0.0
-    tally[:] = 0
+    return low, high
+
+
+@njit(cache=True, nogil=True)
+def spread(scores: Array, count: int, space: Any) -> Any:
+    """Deal scores out to evenly wide buckets, the best to bucket 0, and count each; return high, low and width."""
+    low, high = extremes(scores, 0, count)
+    top = np.float64(high)
+    last = space.tally.shape[0] - 1
+    scale = last / (top - low) if high > low else 0.0
+    space.tally[:] = 0
     for j in range(count):
-        bucket = min(last, np.int32((np.float64(high) - np.float64(scores[j])) * scale))
-        buckets[j] = bucket
-        tally[bucket] += 1
+        space.buckets[j] = np.int32((top - scores[j]) * scale)
+    for j in range(count):
+        space.tally[space.buckets[j]] += 1
+    return top, np.float64(low), (top - low) / last
 
 
 @njit(cache=True, nogil=True)
 def raise_bar(scores: Array, rows: Array, count: int, k: int, margin: float, space: Any) -> Any:
     """Drop what at least k entries beat by more than `margin`; return how many stay, and the new bar."""
-    spread(scores, count, space.buckets, space.tally)
+    high, low, width = spread(scores, count, space)
     seen = 0
     edge = 0
     while seen < k:
         seen += space.tally[edge]
         edge += 1
-    worst = np.float32(np.inf)
-    for j in range(count):
-        worst = min(worst, scores[j] if space.buckets[j] < edge else worst)
-    bar = max(np.float32(np.float64(worst) - margin), LOWEST)
+    slack = margin + ROUNDING * max(abs(high), abs(low))
+    bar = max(np.float32(high - edge * width - slack), LOWEST)
     kept = 0
     for j in range(count):
         score = scores[j]
@@ -178,7 +187,7 @@ def settle(scores: Array, rows: Array, count: int, k: int, space: Any) -> int:
     """
     if count == 0:
         return 0
-    spread(scores, count, space.buckets, space.tally)
+    spread(scores, count, space)
     tally, keys = space.tally, space.keys
     seen = 0
     for bucket in range(tally.shape[0]):
@@ -225,15 +234,6 @@ def place_excluded(users: Any, indices: Array, place_of: Array, first: int, last
 
 
 @njit(cache=True, nogil=True)
-def reaches(scores: Array, bar: float) -> Any:
-    """Tell whether any of the scores reaches the bar."""
-    hits = np.int32(0)
-    for j in range(scores.shape[0]):
-        hits |= np.int32(scores[j] >= bar)
-    return hits != 0
-
-
-@njit(cache=True, nogil=True)
 def holds(rising: Array, value: int) -> Any:
     """Tell by bisection whether the rising values hold this one."""
     low, high = 0, rising.shape[0]
@@ -260,27 +260,38 @@ def take_lowest(place_of: Array, places: Array, rows: Array) -> None:
 
 
 @njit(cache=True, nogil=True)
+def rank(vector: Array, items: Any, scores: Array, places: Array, count: int, k: int, rows: Array, space: Any) -> Any:
+    """Score candidates by the fixed product and sort them; return how many stay, their rows in `rows`."""
+    rescore(vector, items.factors, scores, places, count, space.query)
+    for j in range(count):
+        rows[j] = items.rows[places[j]]
+    return settle(scores, rows, count, k, space)
+
+
+@njit(cache=True, nogil=True)
 def collect(
-    line: Array, start: int, items: Any, vector: Array, scores: Array, rows: Array,
+    line: Array, start: int, items: Any, vector: Array, scores: Array, places: Array,
     count: int, bar: float, k: int, margin: float, space: Any,
 ) -> Any:  # fmt: skip
     """Take the entries of one user's line of products that reach the bar; return the new count and bar."""
     capacity = scores.shape[0]
     for near in range(0, line.shape[0], LANES):
         far = min(near + LANES, line.shape[0])
-        if not reaches(line[near:far], bar):
+        if far == near + LANES and extremes(line, near, near + LANES)[1] < bar:
             continue
         for j in range(near, far):
-            scores[count] = line[j]
-            rows[count] = items.rows[start + j]
-            count += line[j] >= bar
+            if line[j] >= bar:
+                scores[count] = line[j]
+                places[count] = start + j
+                count += 1
         if count > capacity - LANES:
-            count, bar = raise_bar(scores, rows, count, k, margin, space)
+            count, bar = raise_bar(scores, places, count, k, margin, space)
             if count > capacity - 2 * LANES:
-                rescore(vector, items, scores, rows, count, space.query)
-                count = settle(scores, rows, count, k, space)
+                count = rank(vector, items, scores, places, count, k, space.rows, space)
+                for j in range(count):
+                    places[j] = items.place_of[space.rows[j]]
     if count >= k + k // 2 or (count >= k and bar == LOWEST):
-        count, bar = raise_bar(scores, rows, count, k, margin, space)
+        count, bar = raise_bar(scores, places, count, k, margin, space)
     return count, bar
 
 
@@ -306,28 +317,25 @@ def block_out(line: Array, start: int, places: Array, cursor: int, end: int) -> 
 
 @njit(cache=True, nogil=True)
 def finish(
-    users: Any, items: Any, k: int, user: int, scores: Array, rows: Array, count: int, space: Any, lists: Any
+    users: Any, items: Any, k: int, user: int, scores: Array, places: Array, count: int, space: Any, lists: Any
 ) -> None:
     """Score one user's last candidates by the fixed product, and write the best to the user's list."""
     begin, end = lists.offsets[user], lists.offsets[user + 1]
     if users.reach[user] == 0:
-        places = users.places[users.indptr[user] : users.ends[user]]
-        take_lowest(items.place_of, places, lists.rows[begin:end])
+        excluded = users.places[users.indptr[user] : users.ends[user]]
+        take_lowest(items.place_of, excluded, lists.rows[begin:end])
         lists.scores[begin:end] = 0
         return
     if count > k:
-        count, _ = raise_bar(scores, rows, count, k, users.margins[user], space)
-    rescore(users.vectors[user], items, scores, rows, count, space.query)
-    settle(scores, rows, count, k, space)
+        count, _ = raise_bar(scores, places, count, k, users.margins[user], space)
+    rank(users.vectors[user], items, scores, places, count, k, space.rows, space)
     for j in range(end - begin):
-        lists.rows[begin + j] = rows[j]
+        lists.rows[begin + j] = space.rows[j]
         lists.scores[begin + j] = scores[j]
 
 
 @njit(cache=True, nogil=True)
-def search_factors(
-    users: Any, items: Any, k: int, first: int, last: int, width: int, height: int, lists: Any
-) -> None:
+def search_factors(users: Any, items: Any, k: int, first: int, last: int, width: int, height: int, lists: Any) -> None:
     """Write the lists of users[first:last].
 
     Items stand by falling norm, so a user is done when the length of its vector times the norm of the next
@@ -338,7 +346,7 @@ def search_factors(
     capacity = 2 * k + 2 * LANES
     space = make_space(capacity, users.vectors.shape[1])
     scores = np.empty((crowd, capacity), dtype=np.float32)
-    rows = np.empty((crowd, capacity), dtype=np.int32)
+    places = np.empty((crowd, capacity), dtype=np.int32)
     counts = np.zeros(crowd, dtype=np.int64)
     bars = np.full(crowd, LOWEST)
     cursors = users.indptr[first:last].copy()
@@ -368,12 +376,12 @@ def search_factors(
                 user = first + u
                 cursors[u] = block_out(tile[a], start, users.places, cursors[u], users.ends[user])
                 counts[u], bars[u] = collect(
-                    tile[a], start, items, some[a], scores[u], rows[u],
+                    tile[a], start, items, some[a], scores[u], places[u],
                     counts[u], bars[u], k, users.margins[user], space,
                 )  # fmt: skip
                 lists.visited[user] += block.shape[0]
     for u in range(crowd):
-        finish(users, items, k, first + u, scores[u], rows[u], counts[u], space, lists)
+        finish(users, items, k, first + u, scores[u], places[u], counts[u], space, lists)
 
 
 @njit(cache=True, nogil=True)
