@@ -76,9 +76,7 @@ class Blindfold:
             return cls(kept["matrix"], kept["offset"], tuple(kept["left_out"].tolist()))
 
 
-def labels(
-    incidence: sp.csr_matrix, family_bits: NDArray[np.uint32], n_families: int, *, min_items: int = 1
-) -> Bools:
+def labels(incidence: sp.csr_matrix, family_bits: NDArray[np.uint32], n_families: int, *, min_items: int = 1) -> Bools:
     """Return who bought at least `min_items` different items of each family, bool (users, families).
 
     Bit f of `family_bits`, uint32 (items,), says that the item belongs to family f.
@@ -110,7 +108,7 @@ def learn_proxies(
     of `activity`, (users,), by default the number of different items bought). With p the expectations of an
     item's buyers: lift = members / sum p, z = (members - sum p) / sqrt(sum p (1 - p)). Labels are (users,
     families), true, false or NaN for unknown; unknown shoppers count in neither sum. Items with fewer than
-    `min_buyers` known buyers get 0; families with fewer than `min_positives` members, or others, are left out.
+    `min_buyers` known buyers get 0; families with fewer than `min_positives` members or others are left out.
 
     >>> bought = sp.csr_matrix(np.float32([[1, 1], [1, 1], [0, 1], [0, 1]]))
     >>> learn_proxies(bought, [[1], [1], [0], [0]], bins=1, min_buyers=1, min_positives=1).lift.tolist()
@@ -177,6 +175,7 @@ def learn_blindfold(
     if not 0.0 <= strength <= 1.0:
         raise ValueError(f"`strength` must be between 0 and 1 but got {strength}")
     known, member = _known(labels, len(vectors))
+    _same_length("activity", len(np.asarray(activity)), "users", len(vectors))
     judged, left_out = _judged(known, member, min_positives)
     size = vectors.shape[1]
     if strength == 0.0 or not judged.size:
@@ -184,9 +183,7 @@ def learn_blindfold(
     wide = np.asarray(vectors, np.float64)
     mean = wide.mean(axis=0)
     centred = wide - mean
-    told = np.stack(
-        [centred.T @ _residual(member[:, f], activity, known[:, f]) for f in judged], axis=1
-    ) / len(wide)
+    told = np.stack([centred.T @ _residual(member[:, f], activity, known[:, f]) for f in judged], axis=1) / len(wide)
     values, basis = np.linalg.eigh(centred.T @ centred / len(wide))
     kept = values > values[-1] * size * np.finfo(np.float32).eps
     root, basis = np.sqrt(values[kept]), basis[:, kept]
@@ -216,9 +213,7 @@ def _residual(member: Bools, activity: ArrayLike, known: Bools) -> Doubles:
     fit = np.linalg.lstsq(design / scale, label, rcond=None)[0]
     left = label - design / scale @ fit
     out = np.zeros(member.size)
-    if np.linalg.norm(left) > 1e-9 * np.linalg.norm(
-        label
-    ):  # a label that activity explains whole tells nothing
+    if np.linalg.norm(left) > 1e-9 * np.linalg.norm(label):  # a label that activity explains whole tells nothing
         out[known] = left
     return out
 
