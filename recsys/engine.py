@@ -347,6 +347,7 @@ class Engine:
         """
         if kind not in ("dismiss", *COMPLAINTS):
             raise EngineError(f"`kind` must be one of dismiss, {', '.join(COMPLAINTS)} but got {kind!r}")
+        _check_id(user_id)
         if kind == "dismiss" and not item_id:
             raise EngineError("`item_id` must name what is dismissed but is empty")
         if self.ledger is None:

@@ -7,17 +7,19 @@ import logging
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
 import pytest
-from conftest import DAY, NOW, USERS, customers_frame, events_frame, fitted, shopper
+from corner import DAY, NOW, USERS, customers_frame, events_frame, fitted, shopper
 
 from boundary.ledger import open_ledger
 from recsys.batch import Order, merge_parts, score_users
 from recsys.bundle import Bundle
 from recsys.engine import Engine, EngineError
 from recsys.forgetting import Forgotten, Mark
+from recsys.slates import Slate
 
 Open = Callable[..., Engine]
 WHO = shopper(3)
@@ -28,7 +30,7 @@ def traces(folder: Path, user_id: str) -> list[str]:
     return [str(file) for file in folder.rglob("*") if file.is_file() and user_id.encode() in file.read_bytes()]
 
 
-def ids(slate) -> list[str]:
+def ids(slate: Slate) -> list[str]:
     return [item.item_id for item in slate.items]
 
 
@@ -205,10 +207,10 @@ def test_a_call_under_way_brings_nothing_back(opened: Open) -> None:
     class Slow:
         """A ledger whose read ends after the shopper was forgotten elsewhere."""
 
-        def __getattr__(self, name: str):
+        def __getattr__(self, name: str) -> Any:
             return getattr(ledger, name)
 
-        def read(self, user_id: str, since: int):
+        def read(self, user_id: str, since: int) -> Any:
             there.ledger = ledger
             here.forget(user_id, now=NOW)
             return ledger.read(user_id, since)

@@ -1,0 +1,71 @@
+"""Callers never notice a new bundle or policy but by its answers: no call is dropped, none is of two worlds."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from corner import NOW, POLICY, catalogue_frame, events_frame, fitted, shopper
+
+from recsys.engine import Engine
+
+
+def test_calls_under_a_changing_engine_are_whole(opened: Callable[..., Engine], home: Path, tmp_path: Path) -> None:
+    """Items are all of the bundle, and the digest of the policy, that one moment had in force."""
+    renamed = catalogue_frame().with_columns(item_id="new-" + catalogue_frame()["item_id"])
+    events = events_frame().with_columns(item_id="new-" + events_frame()["item_id"])
+    gentle = POLICY.replace({"rules.profile_share.most": 0.3})
+    other = fitted(events, catalogue=renamed, policy=gentle).save(tmp_path / "other")
+    engine = opened()
+    worlds = {POLICY.digest: "item-", gentle.digest: "new-"}
+    wrong: list[object] = []
+    done, counts = threading.Event(), [0, 0, 0]
+
+    def call(number: int) -> None:
+        while not done.is_set():
+            try:
+                slate = engine.score(shopper(number), now=NOW, reserve=number == 0)
+                world = worlds[slate.policy_digest]
+                if not (slate.items or number == 0) or not all(s.item_id.startswith(world) for s in slate.items):
+                    wrong.append(slate)
+            except Exception as error:  # noqa: BLE001
+                wrong.append(error)
+            counts[number] += 1
+
+    callers = [threading.Thread(target=call, args=(number,)) for number in range(3)]
+    for caller in callers:
+        caller.start()
+    for turn in range(6):
+        engine.reload(other if turn % 2 == 0 else home)
+    engine.reload(policy=POLICY)
+    done.set()
+    for caller in callers:
+        caller.join()
+    assert wrong == []
+    assert min(counts) > 0
+    assert engine.policy.digest == POLICY.digest
+
+
+def test_a_bundle_replaced_while_it_is_read_is_read_again(home: Path, tmp_path: Path) -> None:
+    """Readers and a writer on one directory: every read gives a whole bundle."""
+    from recsys.bundle import Bundle
+
+    done = threading.Event()
+    wrong: list[object] = []
+
+    def read() -> None:
+        while not done.is_set():
+            try:
+                bundle = Bundle.load(home)
+                assert int(bundle.history.offsets[-1]) == len(bundle.history.at)
+            except Exception as error:  # noqa: BLE001
+                wrong.append(error)
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    for number in range(8):
+        Engine(Bundle.load(home), ledger=None).forget(shopper(number), now=NOW)
+    done.set()
+    reader.join()
+    assert wrong == []
