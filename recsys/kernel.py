@@ -213,9 +213,43 @@ def settle(scores: Array, rows: Array, count: int, k: int, space: Any) -> int:
 
 
 @njit(cache=True, nogil=True)
-def place_excluded(users: Any, indices: Array, place_of: Array, first: int, last: int) -> None:
+def sort_places(places: Array, total: int, spare: Array, tally: Array) -> None:
+    """Sort places below `total` in place: dealt out to buckets first when there are many."""
+    count = places.shape[0]
+    if count < BUCKETS // FEW:
+        sort_up(places)
+        return
+    shift = 0
+    while total >> shift > BUCKETS:
+        shift += 1
+    tally[:] = 0
+    for j in range(count):
+        tally[places[j] >> shift] += 1
+    seen = 0
+    for bucket in range(BUCKETS):
+        seen, tally[bucket] = seen + tally[bucket], seen
+    for j in range(count):
+        bucket = places[j] >> shift
+        spare[tally[bucket]] = places[j]
+        tally[bucket] += 1
+    start = 0
+    for bucket in range(BUCKETS):
+        if tally[bucket] - start > 1:
+            sort_up(spare[start : tally[bucket]])
+        start = tally[bucket]
+    for j in range(count):
+        places[j] = spare[j]
+
+
+@njit(cache=True, nogil=True)
+def place_excluded(users: Any, indices: Array, place_of: Array, total: int, first: int, last: int) -> None:
     """Write the sorted distinct places of the excluded rows of users [first, last), and where they end."""
     places = users.places
+    most = 0
+    for user in range(first, last):
+        most = max(most, users.indptr[user + 1] - users.indptr[user])
+    spare = np.empty(most, dtype=np.int32)
+    tally = np.empty(BUCKETS, dtype=np.int32)
     for user in range(first, last):
         start = users.indptr[user]
         stop = start
@@ -224,7 +258,7 @@ def place_excluded(users: Any, indices: Array, place_of: Array, first: int, last
             if place >= 0:
                 places[stop] = place
                 stop += 1
-        sort_up(places[start:stop])
+        sort_places(places[start:stop], total, spare, tally)
         kept = start
         for j in range(start, stop):
             if j == start or places[j] != places[kept - 1]:

@@ -148,7 +148,7 @@ def topk(
     )
     crowds = _crowds(len(users), k, workers(threads))
     share_out(
-        lambda first, last: kernel.place_excluded(block, indices, index.place_of, first, last),
+        lambda first, last: kernel.place_excluded(block, indices, index.place_of, len(index), first, last),
         crowds,
         threads,
     )
@@ -210,9 +210,7 @@ def topk_sparse(
     def search(first: int, last: int) -> tuple[Rows, Floats]:
         rows = np.empty((last - first) * k, dtype=np.int32)
         scores = np.empty((last - first) * k, dtype=np.float32)
-        size = kernel.search_neighbours(
-            similar, past, indptr, indices, allowed, k, first, last, lengths, rows, scores
-        )
+        size = kernel.search_neighbours(similar, past, indptr, indices, allowed, k, first, last, lengths, rows, scores)
         return rows[:size], scores[:size]
 
     found = share_out(search, _crowds(users, k, workers(threads)), threads) if k > 0 else []
@@ -253,23 +251,14 @@ def _exclusions(
     indptr: npt.NDArray[Any] | None, indices: npt.NDArray[Any] | None, users: int, items: int
 ) -> tuple[Offsets, Rows]:
     if (indptr is None) != (indices is None):
-        raise ValueError(
-            f"`exclude_{'indptr' if indptr is None else 'indices'}` is missing: give both or none"
-        )
+        raise ValueError(f"`exclude_{'indptr' if indptr is None else 'indices'}` is missing: give both or none")
     if indptr is None or indices is None:
         return np.zeros(users + 1, dtype=np.int64), np.empty(0, dtype=np.int32)
     starts, rows = _plain(indptr, np.int64), _plain(indices, np.int32)
-    if (
-        starts.shape != (users + 1,)
-        or starts[0] != 0
-        or starts[-1] != len(rows)
-        or (np.diff(starts) < 0).any()
-    ):
+    if starts.shape != (users + 1,) or starts[0] != 0 or starts[-1] != len(rows) or (np.diff(starts) < 0).any():
         raise ValueError(f"`exclude_indptr` must rise from 0 to {len(rows)} over {users + 1} entries")
     if len(rows) and not 0 <= int(rows.min()) <= int(rows.max()) < items:
-        raise ValueError(
-            f"`exclude_indices` must be rows below {items} but span {rows.min()} to {rows.max()}"
-        )
+        raise ValueError(f"`exclude_indices` must be rows below {items} but span {rows.min()} to {rows.max()}")
     return starts, rows
 
 
