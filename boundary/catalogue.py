@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from boundary.claims import claimed_number, classify
+from boundary.claims import Claim, claimed_number, classify
 
 if TYPE_CHECKING:
     import polars as pl
@@ -18,6 +18,13 @@ if TYPE_CHECKING:
 
 Floats = npt.NDArray[np.float32]
 Flags = npt.NDArray[np.bool_]
+THING = np.dtype(
+    [
+        ("badge_until", np.int64), ("price", np.float32), ("replenish_days", np.float32), ("category", np.int32),
+        ("brand", np.int32), ("promoted", np.bool_), ("gesture", np.bool_), ("speakable", np.bool_), ("hurries", np.bool_),
+    ],
+    align=True,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -37,7 +44,8 @@ class Catalogue:
         gesture: not for sale.
         conditions, tracker: True also where a gesture does not say.
         claim: uint8, see ``boundary.claims.Claim``; with the evidence behind it:
-        badge_number, badge_stock, badge_count: float32; badge_until: int64 microseconds UTC, 0 is none.
+        badge_few, badge_many: float32, the number that the badge says are left, and that it says want it; NaN is none.
+        badge_stock, badge_count: float32; badge_until: int64 microseconds UTC, 0 is none.
         created_at: int64 microseconds UTC.
         support: float32, distinct buyers; NaN is not counted yet.
         proxy_lift, proxy_z: (F, I) float32, how strongly a purchase speaks of each family; NaN is not learned.
@@ -61,7 +69,8 @@ class Catalogue:
     conditions: Flags
     tracker: Flags
     claim: npt.NDArray[np.uint8]
-    badge_number: Floats
+    badge_few: Floats
+    badge_many: Floats
     badge_stock: Floats
     badge_count: Floats
     badge_until: npt.NDArray[np.int64]
@@ -78,6 +87,19 @@ class Catalogue:
     def speakable(self) -> Flags:
         """Items that may be named to a shopper as evidence: classified, and in no sensitive family."""
         return (self.family_bits == 0) & ~self.unclassified
+
+    @cached_property
+    def things(self) -> npt.NDArray[np.void]:
+        """(I,) what the kernels read of an item, side by side in memory; see ``THING``."""
+        things = np.zeros(self.items, THING)
+        for name in THING.names or ():
+            things[name] = (self.claim & Claim.URGENCY) != 0 if name == "hurries" else getattr(self, name)
+        return things
+
+    @cached_property
+    def claims(self) -> Claim:
+        """Every kind of claim that some badge of the catalogue makes."""
+        return Claim(int(np.bitwise_or.reduce(self.claim, initial=0)))
 
     @classmethod
     def compile(
@@ -142,7 +164,8 @@ class Catalogue:
             conditions=said > 0,
             tracker=frame["tracker"].fill_null(value=True).to_numpy(),
             claim=np.array([int(classify(badge)) for badge in badges], dtype=np.uint8),
-            badge_number=np.array([claimed_number(b) if b else np.nan for b in badges], dtype=np.float32),
+            badge_few=np.array([claimed_number(badge, Claim.SCARCITY) for badge in badges], dtype=np.float32),
+            badge_many=np.array([claimed_number(badge, Claim.SOCIAL_PROOF) for badge in badges], dtype=np.float32),
             badge_stock=floats("badge_stock"),
             badge_count=floats("badge_count"),
             badge_until=micros("badge_until"),

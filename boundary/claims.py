@@ -16,7 +16,11 @@ class Claim(IntFlag):
     SOCIAL_PROOF = 4
 
 
-_NUMBER = r"(?:\d[\d.,]*k?|one|two|three|four|five|six|seven|eight|nine|ten|a dozen|dozens|hundreds|thousands)"
+_WORDS = {
+    "one": 1.0, "two": 2.0, "three": 3.0, "four": 4.0, "five": 5.0, "six": 6.0, "seven": 7.0, "eight": 8.0, "nine": 9.0,
+    "ten": 10.0, "a dozen": 12.0, "dozens": 24.0, "hundreds": 200.0, "thousands": 2000.0,
+}  # fmt: skip
+_NUMBER = rf"(?:\d[\d.,]*k?|{'|'.join(_WORDS)})"
 _LEXICON = {
     Claim.URGENCY: (
         r"\bhurry", r"\bact (?:now|fast)", r"\bends? (?:in|today|tonight|soon|tomorrow|at|on|this)\b", r"\bending soon",
@@ -26,7 +30,7 @@ _LEXICON = {
         r"\bexpires?\b", r"\bwhile (?:it|they|offer) lasts?", r"\border within", r"\b\d{1,2}:\d{2}(?::\d{2})? left",
     ),
     Claim.SCARCITY: (
-        rf"\bonly {_NUMBER} (?:left|remaining|available|in stock|pieces?)", rf"\blast {_NUMBER}\b",
+        rf"\bonly {_NUMBER} (?:left|remaining|available|in stock|pieces?)", rf"\blast {_NUMBER}\b(?! ?(?:h\b|hrs?|hours?|days?|min|weeks?|months?))",
         r"\blast (?:one|ones|items?|pieces?)\b",
         rf"\b{_NUMBER} (?:left|remaining)(?! (?:hours?|days?|min))", r"\blow (?:in )?stock", r"\bfew left",
         r"\bselling (?:out|fast)", r"\balmost (?:gone|sold out)", r"\bnearly (?:gone|sold out)", r"\bgoing fast",
@@ -36,7 +40,7 @@ _LEXICON = {
     Claim.SOCIAL_PROOF: (
         r"\bbest[- ]?sell(?:er|ing)", r"\btop[- ]?(?:rated|seller|selling|pick)", r"\bmost (?:popular|loved|bought|wanted)",
         r"\bpopular\b", r"\btrending", r"\bviral", r"\bcustomers?'? (?:favou?rites?|love|loved|also)", r"\bfan favou?rite",
-        rf"\b{_NUMBER}\+? (?:people|customers|shoppers|others|buyers|neighbou?rs)", rf"\bbought {_NUMBER}",
+        rf"\b{_NUMBER}\+? (?:of )?(?:people|customers|shoppers|others|buyers|neighbou?rs)", rf"\bbought {_NUMBER}",
         rf"\b{_NUMBER}\+? (?:sold|bought|bought this|viewing|watching|looking)", r"\b(?:everyone|everybody)\b",
         r"\bpeople (?:are )?(?:viewing|watching|looking|bought|buying|love)", r"\b#1\b", r"\bnumber one\b",
         r"\b\d(?:\.\d)? ?(?:stars?|★)", r"\brecommended by \d",
@@ -56,7 +60,7 @@ def classify(badge: str | None) -> Claim:
     """
     if not badge:
         return Claim.NONE
-    text = unicodedata.normalize("NFKC", badge).casefold().replace("\u2019", "'")
+    text = _plain(badge)
     found = Claim.NONE
     for claim, pattern in _PATTERNS.items():
         if pattern.search(text):
@@ -64,19 +68,34 @@ def classify(badge: str | None) -> Claim:
     return found
 
 
-def claimed_number(badge: str) -> float:
-    """Return the largest number that a badge text names, NaN where it names none.
+def claimed_number(badge: str | None, claim: Claim) -> float:
+    """Return the number in the words that make a claim: the smallest that are left, the largest that want it.
+
+    NaN where the badge does not make the claim or names no number in it.
 
     Example:
-        >>> claimed_number("1,200 people bought this")
+        >>> claimed_number("Only three left, was 24.99", Claim.SCARCITY)
+        3.0
+        >>> claimed_number("1,200 people bought this", Claim.SOCIAL_PROOF)
         1200.0
     """
-    numbers = re.findall(r"\d[\d.,]*k?", unicodedata.normalize("NFKC", badge).casefold())
-    found = []
-    for number in numbers:
-        digits = re.sub(r"[.,](?=\d{3}\b)", "", number.rstrip("k.,")).replace(",", ".")
-        try:
-            found.append(float(digits) * (1000 if number.endswith("k") else 1))
-        except ValueError:
-            continue
-    return max(found, default=float("nan"))
+    numbers = [_value(word) for match in _PATTERNS[claim].finditer(_plain(badge or ""))
+               for word in re.findall(_NUMBER, match.group())]  # fmt: skip
+    found = [number for number in numbers if number is not None]
+    if not found:
+        return float("nan")
+    return min(found) if claim is Claim.SCARCITY else max(found)
+
+
+def _plain(badge: str) -> str:
+    return unicodedata.normalize("NFKC", badge).casefold().replace("\u2019", "'")
+
+
+def _value(word: str) -> float | None:
+    if word in _WORDS:
+        return _WORDS[word]
+    digits = re.sub(r"[.,](?=\d{3}\b)", "", word.rstrip("k.,")).replace(",", ".")
+    try:
+        return float(digits) * (1000 if word.endswith("k") else 1)
+    except ValueError:
+        return None

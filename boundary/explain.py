@@ -36,8 +36,9 @@ class RuleVerdict:
         family: family of reasons.
         enforce: ``enforce``, ``shadow`` or ``off``.
         withheld: the rule withholds the row; None where the rule does not judge rows of this source.
-        value: what was measured; None where it is no number.
-        limit: the most that may be shown; None is no cap or a quota.
+        value: what was measured; a yes is 1; None where it is no finite number.
+        limit: where the value must stay ``bound`` (``at most``, ``at least`` or ``below``); None is no cap or a quota.
+        bound: see ``limit``.
         remedy: what would change the verdict.
     """
 
@@ -49,6 +50,7 @@ class RuleVerdict:
     value: float | None
     limit: float | None
     remedy: str | None
+    bound: str = "at most"
 
     def to_dict(self) -> dict[str, Any]:
         """Return the verdict as plain words and numbers."""
@@ -83,7 +85,7 @@ def explain_row(policy: Policy, facts: Facts, enforced: int) -> list[RuleVerdict
                 remedy = rule.remedy(facts) if withheld else None
             except Exception:  # noqa: BLE001 (a broken rule withholds, here as in the gate)
                 withheld, value, limit, remedy = True, None, None, None
-            told.append(RuleVerdict(*common, withheld, value, limit, remedy))
+            told.append(RuleVerdict(*common, withheld, value, limit, remedy, rule.bound))
     return told
 
 

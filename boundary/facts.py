@@ -1,12 +1,11 @@
-"""The columns that rules read: one view for the whole catalogue, one for the candidate rows of a block.
+"""The columns that rules read: of every item of the catalogue, of a block's shoppers, and of its candidate rows.
 
-Both views answer ``item(name)``, so a rule that reads items alone is written once and is judged once per item. Nothing
-here looks at a clock, a file or a random number.
+The three views answer the same questions, so a rule that reads items alone is written once and judged once an item,
+and one that reads shoppers alone once a shopper. Nothing here looks at a clock, a file or a random number.
 """
 
 from __future__ import annotations
 
-import threading
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -16,26 +15,45 @@ import numpy.typing as npt
 
 from boundary import kernel
 from boundary.candidates import Candidates
-from boundary.history import DISMISSED, SHOWN, Exposures, History
-from boundary.words import MICROSECONDS_A_DAY, Family, Tier
+from boundary.history import SHOWN, Exposures, History
+from boundary.measure import EASED, Measure, measured
+from boundary.words import INTENTS, MICROSECONDS_A_DAY, MICROSECONDS_AN_HOUR, Family, Tier
 
 if TYPE_CHECKING:
     from boundary.catalogue import Catalogue
     from boundary.shoppers import Shoppers
 
-Floats = npt.NDArray[np.float32]
+Floats = npt.NDArray[np.floating[Any]]
 Flags = npt.NDArray[np.bool_]
 Times = npt.NDArray[np.int64]
 
 
+class ContextError(ValueError):
+    """What is asked cannot be asked."""
+
+
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What is asked: ``n`` slots on a surface, with an intent, at ``now`` (microseconds UTC)."""
+    """What is asked: ``n`` slots on a surface, with an intent, at ``now`` (microseconds UTC).
+
+    Raises:
+        ContextError: the surface is no text, the intent none of the five, or n or now no whole number.
+    """
 
     surface: str
     intent: str
     n: int
     now: int
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.surface, str):
+            raise ContextError(f"`surface` must be a word but got {self.surface!r}")
+        if self.intent not in INTENTS:
+            raise ContextError(f"`intent` must be one of {', '.join(INTENTS)} but got {self.intent!r}")
+        for name in ("n", "now"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int | np.integer):
+                raise ContextError(f"`{name}` must be a whole number but got {value!r}")
 
 
 class ItemFacts:
@@ -51,10 +69,88 @@ class ItemFacts:
         return column
 
 
-class Facts:
-    """Facts of the candidate rows of a block of shoppers of one tier, (R,) a column.
+class ShopperFacts:
+    """Facts of a block's shoppers, (U,) a column.
 
-    A guest's history and exposures are not read: what a guest sees is the same for everybody.
+    Args:
+        context: what is asked.
+        shoppers: (U,).
+        exposures: (U,) their entries; None where the ledger is down.
+    """
+
+    def __init__(self, context: Context, shoppers: Shoppers, exposures: Exposures | None) -> None:
+        self.context = context
+        self.shoppers = shoppers
+        self.size = shoppers.users
+        self.ledger_down = exposures is None
+        self.exposures = Exposures.empty(shoppers.users) if exposures is None else exposures
+
+    def one(self, line: int) -> ShopperFacts:
+        """Return the facts of a single shopper."""
+        user = np.array([line], np.int64)
+        return ShopperFacts(
+            self.context, self.shoppers.take(user), None if self.ledger_down else self.exposures.take(user)
+        )
+
+    @cached_property
+    def everybody(self) -> npt.NDArray[np.int64]:
+        """Positions of all shoppers of the block."""
+        return np.arange(self.shoppers.users, dtype=np.int64)
+
+    @cached_property
+    def guest(self) -> Flags:
+        """Who may not be known: what they see is the same for everybody."""
+        return np.asarray(self.shoppers.tier == Tier.GUEST)
+
+    @cached_property
+    def optin_bits(self) -> npt.NDArray[np.uint32]:
+        """Sensitive families each shopper asked for; none of a guest."""
+        return np.where(self.guest, np.uint32(0), self.shoppers.customers.optin_bits)
+
+    def of_shopper(self, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Return one value a shopper, (U,), as one value a line of this view."""
+        return values
+
+    def ease(self, family: Family, *, guests: bool = False) -> npt.NDArray[np.float32] | float:
+        """Return how much of a limit each line's shopper leaves after their complaints; 1.0 where nobody complained.
+
+        A guest's complaints count for messages alone (``guests``), which the shop sends to an address it knows.
+        """
+        values = self.shoppers.ease[family]
+        if (values == 1).all():
+            return 1.0
+        return self.of_shopper(values if guests else np.where(self.guest, np.float32(1), values))
+
+    def messages(self, surfaces: tuple[str, ...], days: float) -> tuple[Floats, Floats]:
+        """Count the slates each shopper got on the surfaces in the last ``days``; with hours since the last one, (U,).
+
+        Both are NaN where the ledger is down: nobody can tell.
+        """
+        counts, last = np.zeros(self.shoppers.users, np.float32), np.full(self.shoppers.users, kernel.NEVER)
+        if self.ledger_down:
+            return np.full(len(counts), np.nan, np.float32), np.full(len(counts), np.nan)
+        entries = self.exposures
+        wanted = np.array([name in surfaces for name in entries.surfaces], bool)
+        if wanted.any():
+            kernel.count_messages(
+                entries.offsets, entries.kind, entries.surface, entries.at, entries.slate, wanted,
+                since(self.context.now, days), counts, last,
+            )  # fmt: skip
+        return counts, hours_since(last, self.context.now)
+
+
+class Facts(ShopperFacts):
+    """Facts of the candidate rows of a block of shoppers, (R,) a column.
+
+    A guest's history is not read, nor what they were shown: what a guest sees is the same for everybody.
+
+    Args:
+        context: what is asked.
+        catalogue: the shop's items.
+        shoppers: (U,).
+        candidates: (R,) rows of these U shoppers.
+        history: (U,) their events.
+        exposures: (U,) their entries; None where the ledger is down.
     """
 
     def __init__(
@@ -67,21 +163,21 @@ class Facts:
         history: History,
         exposures: Exposures | None,
     ) -> None:
-        self.context = context
+        super().__init__(context, shoppers, exposures)
         self.catalogue = catalogue
-        self.shoppers = shoppers
         self.candidates = candidates
         self.size = candidates.rows
-        self.ledger_down = exposures is None
-        self.exposures = Exposures.empty(candidates.users) if exposures is None else exposures
-        guest = shoppers.users > 0 and shoppers.tier[0] == Tier.GUEST
-        self.history = History.empty(candidates.users) if guest else history
-        self._seen = Exposures.empty(candidates.users) if guest else self.exposures
-        known = (candidates.item_row >= 0) & (candidates.item_row < catalogue.items)
-        self.item_known: Flags = known
-        self.item_row = candidates.item_row if known.all() else np.where(known, candidates.item_row, 0)
-        self.user_row = candidates.user_row
-        self._counted: dict[tuple[str, float], tuple[Floats, Times]] = {}
+        self.history = history
+
+    @cached_property
+    def item_known(self) -> Flags:
+        """Rows whose item is in the catalogue."""
+        return np.asarray((self.candidates.item_row >= 0) & (self.candidates.item_row < self.catalogue.items))
+
+    @cached_property
+    def item_row(self) -> npt.NDArray[np.int32]:
+        """The item of each row; 0 where it is not known, and no rule's verdict counts."""
+        return np.where(self.item_known, self.candidates.item_row, np.int32(0))
 
     def item(self, name: str) -> npt.NDArray[Any]:
         """Return a column of the catalogue at each row's item."""
@@ -90,122 +186,42 @@ class Facts:
             return np.zeros((*column.shape[:-1], self.size), column.dtype)
         return column[..., self.item_row]
 
-    def shopper(self, name: str) -> npt.NDArray[Any]:
-        """Return a column of the block's shoppers at each row's shopper."""
-        return self.of_shopper(getattr(self.shoppers, name))
-
     def of_shopper(self, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Spread one value a shopper, (U,), over that shopper's rows."""
         if len(values) == 1:
             return np.broadcast_to(values, (self.size,))
-        return values[self.user_row]
+        return values[self.candidates.user_row]
 
-    def ease(self, family: Family) -> Floats | float:
-        """Return how much of a limit is left to each row after its shopper's complaints; 1.0 where nobody complained."""
-        values = self.shoppers.ease[family]
-        return 1.0 if (values == 1).all() else self.of_shopper(values)
-
-    def age_days(self, times: Times) -> Floats:
-        """Return days since ``times``; infinite where the time is NEVER, 0 where it lies ahead of ``now``."""
-        age = (np.maximum(self.context.now - times.clip(0), 0) / MICROSECONDS_A_DAY).astype(np.float32)
-        age[times == kernel.NEVER] = np.inf
-        return age
+    def bare(self) -> ShopperFacts:
+        """Return the same shoppers without their rows."""
+        return ShopperFacts(self.context, self.shoppers, None if self.ledger_down else self.exposures)
 
     @cached_property
-    def _pairs(self) -> dict[str, npt.NDArray[Any]]:
-        size, catalogue, history = self.size, self.catalogue, self.history
-        out = {
-            name: np.full(size, kernel.NEVER, np.int64)
-            for name in ("bought_at", "viewed_at", "carted_at", "dismissed_at", "evidence_at")
-        }
-        out["dismissals"] = np.zeros(size, np.float32)
-        out["paid"] = np.full(size, np.nan, np.float32)
-        if not len(history.at):
-            return out
-        groups = len(catalogue.category_names)
-        kernel.history_facts(
-            self.candidates.offsets, self.candidates.item_row, self.candidates.evidence_row, history.offsets,
-            history.item_row, history.kind, history.at, history.unit_price, catalogue.category,
-            *(_scratch(f"time{place}", catalogue.items, np.int64, kernel.NEVER) for place in range(4)),
-            _scratch("dismissals", catalogue.items, np.int32, 0),
-            _scratch("paid_sum", groups, np.float64, 0),
-            _scratch("paid_count", groups, np.int32, 0),
-            out["bought_at"], out["viewed_at"], out["carted_at"], out["dismissed_at"], out["dismissals"],
-            out["paid"], out["evidence_at"],
-        )  # fmt: skip
-        return out
-
-    @property
-    def bought_at(self) -> Times:
-        """Last purchase of the item by the shopper, NEVER without one."""
-        return self._pairs["bought_at"]
-
-    @property
-    def looked_at(self) -> Times:
-        """Last view or cart of the item by the shopper."""
-        return np.maximum(self._pairs["viewed_at"], self._pairs["carted_at"])
-
-    @property
-    def paid(self) -> Floats:
-        """The shopper's mean unit price in the item's category, NaN without a purchase there."""
-        return self._pairs["paid"]
-
-    @property
-    def evidence_at(self) -> Times:
-        """Last time the shopper did anything with the row's evidence item."""
-        return self._pairs["evidence_at"]
+    def reads(self) -> Flags:
+        """Shoppers whose history and exposures may be looked at."""
+        return ~self.guest
 
     @cached_property
-    def repeats(self) -> tuple[Flags, Flags]:
-        """Rows whose item stands further up in the shopper's list: from the same source, and from another one."""
-        repeat, twin = np.zeros(self.size, bool), np.zeros(self.size, bool)
-        rows = self.candidates
-        if self.catalogue.items:
-            seen = _scratch("seen", self.catalogue.items, np.uint8, 0)
-            kernel.find_repeats(rows.offsets, rows.item_row, rows.source, seen, repeat, twin)
-        return repeat, twin
+    def eases(self) -> npt.NDArray[np.float64]:
+        """What complaints leave of a limit, (families, U)."""
+        eases = np.ones((len(EASED), self.shoppers.users))
+        for place, family in enumerate(EASED):
+            values = self.shoppers.ease[family]
+            if (values != 1).any():
+                eases[place] = np.where(self.guest, 1.0, values)
+        return eases
 
-    @cached_property
-    def dismissed(self) -> tuple[Floats, Times]:
-        """Number of times the shopper dismissed the item, by event or by feedback, and the last time."""
-        counts, last = self._count("item_row", DISMISSED, np.full(self.size, kernel.NEVER, np.int64))
-        return counts + self._pairs["dismissals"], np.maximum(last, self._pairs["dismissed_at"])
+    def measure(self, measure: Measure) -> npt.NDArray[np.float64]:
+        """Return what is measured of each row, as the gate does it; see ``boundary.kernel.judge_rows``."""
+        return measured(self, measure)
 
-    def shown(self, scope: str, days: float) -> Floats:
-        """Count how often the shopper was shown the row's item, category or brand in the last ``days``."""
-        return self._shown(scope, days)[0]
-
-    @property
-    def last_shown_at(self) -> Times:
-        """Last time the item was shown to the shopper."""
-        return self._shown("item_row", 0.0)[1]
-
-    @property
-    def shown_since_interest(self) -> Floats:
-        """How often the item was shown since the shopper last viewed, carted or bought it."""
-        return self._count("item_row", SHOWN, np.maximum(self.looked_at, self.bought_at))[0]
-
-    def messages(self, surfaces: tuple[str, ...], days: float) -> tuple[Floats, Times]:
-        """Count the slates each shopper got on the surfaces in the last ``days``, and when the last one was; (U,)."""
-        entries, users = self.exposures, self.shoppers.users
-        counts, last = np.zeros(users, np.float32), np.full(users, kernel.NEVER, np.int64)
-        places = [place for place, name in enumerate(entries.surfaces) if name in surfaces]
-        mine = np.isin(entries.surface, places) & (entries.kind == SHOWN)
-        if not mine.any():
-            return counts, last
-        owner = np.repeat(np.arange(users), np.diff(entries.offsets))
-        np.maximum.at(last, owner[mine], entries.at[mine])
-        fresh = mine & (entries.at > self.context.now - days * MICROSECONDS_A_DAY)
-        slates = np.unique(np.stack([owner[fresh], entries.slate[fresh]]), axis=1)
-        return np.bincount(slates[0], minlength=users).astype(np.float32), last
-
-    def one(self, row: int) -> Facts:
+    def one(self, line: int) -> Facts:
         """Return the facts of a single row, for asking a rule about that row alone."""
-        user = np.array([self.user_row[row]], np.int64)
+        user = np.array([self.candidates.user_row[line]], np.int64)
         columns = (
             "item_row", "score", "source", "closeness", "trace_share", "evidence_row", "propensity",
         )  # fmt: skip
-        chosen = {name: getattr(self.candidates, name)[row : row + 1] for name in columns}
+        chosen = {name: getattr(self.candidates, name)[line : line + 1] for name in columns}
         return Facts(
             self.context,
             self.catalogue,
@@ -215,41 +231,34 @@ class Facts:
             exposures=None if self.ledger_down else self.exposures.take(user),
         )
 
-    def _shown(self, scope: str, days: float) -> tuple[Floats, Times]:
-        if (scope, days) not in self._counted:
-            since = int(self.context.now - days * MICROSECONDS_A_DAY)
-            self._counted[scope, days] = self._count(scope, SHOWN, np.full(self.size, since, np.int64))
-        return self._counted[scope, days]
-
-    def _count(self, scope: str, kind: int, since: Times) -> tuple[Floats, Times]:
-        """Count entries of one kind whose item, category or brand is the row's."""
-        counts, last = np.zeros(self.size, np.float32), np.full(self.size, kernel.NEVER, np.int64)
-        entries = self._seen
-        mine = (entries.kind == kind) & (entries.item_row >= 0)
-        if not mine.any():
-            return counts, last
-        entries = entries.only(mine)
-        if scope == "item_row":
-            keys, row_keys, width = entries.item_row, self.candidates.item_row, self.catalogue.items
-        else:
-            column: npt.NDArray[np.int32] = getattr(self.catalogue, scope)
-            keys, row_keys = column[entries.item_row], np.where(self.item_known, self.item(scope), -1)
-            width = len(getattr(self.catalogue, f"{scope}_names"))
-        kernel.count_entries(
-            self.candidates.offsets, row_keys, since, entries.offsets, keys, entries.at,
-            _scratch("head", width, np.int64, -1), np.empty(len(keys), np.int64), counts, last,
-        )  # fmt: skip
-        return counts, last
+    def times_shown(self, scope: str, days: float) -> Times:
+        """Return when in the last ``days`` the first row's item, category or brand was shown, oldest first."""
+        row, user = int(self.item_row[0]), int(self.candidates.user_row[0])
+        entries = self.exposures
+        part = slice(int(entries.offsets[user]), int(entries.offsets[user + 1]))
+        items, kinds, times = entries.item_row[part], entries.kind[part], entries.at[part]
+        mine = (items >= 0) & (items < self.catalogue.items) & (kinds == SHOWN)
+        mine &= times > since(self.context.now, days)
+        codes = np.arange(self.catalogue.items) if scope == "item" else getattr(self.catalogue, scope)
+        return np.sort(times[mine][codes[items[mine]] == codes[row]])
 
 
-_store = threading.local()
+View = ItemFacts | ShopperFacts | Facts
 
 
-def _scratch(name: str, size: int, dtype: npt.DTypeLike, fill: int) -> npt.NDArray[Any]:
-    """Return this thread's clean scratch array; the kernels hand it back clean."""
-    arrays: dict[tuple[str, int], npt.NDArray[Any]] = _store.__dict__.setdefault("arrays", {})
-    if (name, size) not in arrays:
-        for old in [key for key in arrays if key[0] == name]:
-            del arrays[old]
-        arrays[name, size] = np.full(size, fill, dtype)
-    return arrays[name, size]
+def since(now: int, days: float) -> int:
+    """Return the moment ``days`` before now, microseconds UTC; whatever is later lies in the window."""
+    return now - round(days * MICROSECONDS_A_DAY)
+
+
+def hours_since(times: Times, now: int) -> Floats:
+    """Return hours from ``times`` to ``now``: infinite where the time is NEVER, 0 where it lies ahead.
+
+    Example:
+        >>> hours_since(np.array([0, kernel.NEVER]), now=5_400_000_000).tolist()
+        [1.5, inf]
+    """
+    never = times == kernel.NEVER
+    hours: Floats = np.maximum(now - np.where(never, now, times), 0) / MICROSECONDS_AN_HOUR
+    hours[never] = np.inf
+    return hours

@@ -1,7 +1,8 @@
-"""Compiled loops over users: pair facts from history and ledger, and the spending of slate quotas.
+"""Compiled loops over shoppers: what is measured of their rows in history and ledger, and the reasons that follow.
 
 Each kernel has a plain-Python twin in the tests. Every loop is per user and touches only that user's rows, so a block
-of one and a block of a million run the same code. Scratch arrays are handed in clean and handed back clean.
+of one and a block of a million run the same code. ``users`` (P,) are the positions of a block's (U,) users that are
+looked at. Scratch arrays are handed in clean and handed back clean.
 """
 
 from __future__ import annotations
@@ -10,125 +11,335 @@ import numba
 import numpy as np
 
 VIEW, CART, PURCHASE, DISMISS = 0, 1, 2, 3
+ENTRY_SHOWN, ENTRY_DISMISSED = 0, 1
 NEVER = np.iinfo(np.int64).min
-SHARE, LEAD, GAP, CROWD = 0, 1, 2, 3
+AT_MOST, AT_LEAST, BELOW = 0, 1, 2
+(
+    CLOSENESS, TRACE, EVIDENCE, UNTOLD, RATIO, SHOWN_CATEGORY, SHOWN_BRAND, FOLLOWED, CYCLE, UNHEEDED, SHOWN_ITEM, OWNED,
+    WAIT, HURRIED,
+) = range(14)  # fmt: skip
+WINDOWS = (SHOWN_ITEM, SHOWN_CATEGORY, SHOWN_BRAND)
+DAY = 86_400_000_000.0
+MAYBE = 4095  # an item whose last bits were not seen among a user's rows need not be looked up
 
-_compiled = numba.njit(cache=True, nogil=True)
+_compiled = numba.njit(cache=True, nogil=True, error_model="numpy")
 
 
 @_compiled
-def history_facts(
-    row_offsets, item_row, evidence_row, offsets, items, kinds, times, prices, category, bought_at, viewed_at,
-    carted_at, dismissed_at, dismissals, paid_sum, paid_count, out_bought, out_viewed, out_carted, out_dismissed,
-    out_dismissals, out_paid, out_evidence,
+def days_since(time, now):
+    """Return days from ``time`` to ``now``, microseconds UTC: infinite for NEVER, 0 for a time that lies ahead."""
+    if time == NEVER:
+        return np.inf
+    return max(now - time, 0) / DAY
+
+
+@_compiled
+def right(value, limit, bound):
+    """Return whether a value is on the right side of its limit; NaN never is."""
+    if bound == AT_MOST:
+        return value <= limit
+    if bound == AT_LEAST:
+        return value >= limit
+    return value < limit
+
+
+@_compiled
+def judge_rows(
+    users, reads, row_offsets, item_row, evidence_row, source, score, closeness, trace_share, offsets, items, kinds, times,
+    prices, entry_offsets, entry_items, entry_kinds, entry_times, things, category, brand, item_class, class_bits,
+    class_shadow, user_bits, user_shadow, now, padding, unknown_bit, score_bit, candidate_bit, slot_of, paid, times_paid, tally, kind, first,
+    second, third, bound, limit, single, whole, eased_by, ease, covered, bit, enforced, again, out_judged, out_twin,
+    out_enforced, out_shadowed, out_values,
 ):  # fmt: skip
-    """Write, for each candidate row, when its shopper last bought, viewed, carted and dismissed the item.
+    """Give each candidate row its reasons: the guards', its item's, its shopper's, and those of T tests of the row.
 
-    ``offsets, items, kinds, times, prices`` are the block's events grouped by user; the seven arrays that follow are
-    scratch: four times (n_items, filled with NEVER), dismissals (n_items zeros), sums and counts (n_categories zeros).
-    ``out_paid`` is the shopper's mean unit price in the row's category (NaN without a purchase there);
-    ``out_evidence`` the last time of any event with ``evidence_row``.
+    Events and entries are grouped by user; of a user whose ``reads`` is False none is looked at. ``things`` (I,) is
+    ``Catalogue.things``, ``category`` and ``brand`` (I,) again on their own; items of one ``item_class`` (I,) have the same ``class_bits`` (sources + 1, classes).
+    ``user_bits`` are (sources + 1, U). The last line of both is for rows that no rule judges, because the item or the
+    source is unknown. Scratch: ``slot_of`` (I, -1), ``paid`` and ``times_paid`` (categories + 1, 0), ``tally`` (windows,
+    categories or brands, 0).
+
+    A test measures something of the row and holds it against a limit; NaN is never on the right side. Tests are (T,):
+    ``kind`` of measure with three numbers, ``bound``, ``limit``, whether the limit is a ``single`` precision or a
+    ``whole`` number, the line of ``ease`` (families, U) it is multiplied by (-1 is none), ``covered`` (T, sources + 1),
+    ``bit``, and whether it is ``enforced``. Measures:
+
+        CLOSENESS, TRACE: as handed over.
+        EVIDENCE: days since the shopper last viewed, carted or bought the evidence item.
+        UNTOLD: 1 where the evidence item is not known or may not be named to the shopper.
+        FOLLOWED: days since the last view or cart of the item, where no purchase came after it.
+        OWNED: 1 where the item was bought and lasts.
+        CYCLE: share of the item's cycle gone since the last purchase.
+        RATIO: price by the shopper's mean unit price in the category; 0 where they never bought there.
+        UNHEEDED: times shown since the shopper last viewed, carted or bought the item, and once more.
+        HURRIED: 1 where the badge says hurry and its end does not lie ahead.
+        SHOWN_ITEM, SHOWN_CATEGORY, SHOWN_BRAND: times shown in the last ``first`` days, and once more.
+        WAIT: days to wait after dismissals, at most ``second`` of which count ``first`` days each; then the time between
+            two showings shrinks from ``first`` days to nothing over ``third`` days.
+
+    With ``again`` the rows were started before and only get the tests' reasons. ``out_values`` (T, R) takes what was
+    measured, if it has room.
     """
-    n_items = len(bought_at)
-    for user in range(len(row_offsets) - 1):
-        for event in range(offsets[user], offsets[user + 1]):
-            item = items[event]
-            if item < 0 or item >= n_items:
-                continue
-            kind, time = kinds[event], times[event]
-            if kind == PURCHASE:
-                bought_at[item] = max(bought_at[item], time)
-                if category[item] >= 0 and not np.isnan(prices[event]):
-                    paid_sum[category[item]] += prices[event]
-                    paid_count[category[item]] += 1
-            elif kind == VIEW:
-                viewed_at[item] = max(viewed_at[item], time)
-            elif kind == CART:
-                carted_at[item] = max(carted_at[item], time)
-            else:
-                dismissed_at[item] = max(dismissed_at[item], time)
-                dismissals[item] += 1
-        for row in range(row_offsets[user], row_offsets[user + 1]):
-            item = item_row[row]
-            if item < 0 or item >= n_items:
-                continue
-            out_bought[row] = bought_at[item]
-            out_viewed[row] = viewed_at[item]
-            out_carted[row] = carted_at[item]
-            out_dismissed[row] = dismissed_at[item]
-            out_dismissals[row] = dismissals[item]
-            group = category[item]
-            if group >= 0 and paid_count[group] > 0:
-                out_paid[row] = paid_sum[group] / paid_count[group]
+    n_sources, n_items, n_groups, tests = class_bits.shape[0] - 1, len(things), len(paid) - 1, len(kind)
+    wanted = out_values.shape[1] > 0
+    most = 0
+    for place in range(len(users)):
+        most = max(most, row_offsets[users[place] + 1] - row_offsets[users[place]])
+    slot_at = np.empty(most, np.int64)
+    group_at = np.empty(most, np.int64)
+    brand_at = np.empty(most, np.int64)
+    price_at = np.empty(most, np.float32)
+    lasts_at = np.empty(most, np.float32)
+    item_of = np.empty(2 * most, np.int64)
+    seen = np.empty(2 * most, np.uint8)
+    touched = np.empty(2 * most, np.bool_)
+    everyone = np.arange(most)
+    few = np.empty(most, np.int64)
+    bought = np.empty(2 * most, np.int64)
+    looked = np.empty(2 * most, np.int64)
+    last_shown = np.empty(2 * most, np.int64)
+    unheeded = np.empty(2 * most, np.int64)
+    refusals = np.empty(2 * most, np.int64)
+    refused = np.empty(2 * most, np.int64)
+    maybe = np.zeros(MAYBE + 1, np.bool_)
+    window_of = np.full(tests, -1, np.int64)
+    since = np.empty(tests, np.int64)
+    scope = np.empty(tests, np.int64)
+    windows = 0
+    for test in range(tests):
+        if kind[test] == SHOWN_ITEM or kind[test] == SHOWN_CATEGORY or kind[test] == SHOWN_BRAND:
+            since[windows], scope[windows] = now - np.int64(np.round(first[test] * DAY)), kind[test]
+            window_of[test] = windows
+            windows += 1
+    times_shown = np.empty((windows, 2 * most), np.int64)
+    for place in range(len(users)):
+        user = users[place]
+        start, width = row_offsets[user], row_offsets[user + 1] - row_offsets[user]
+        hurried = False
+        slots = 0
+        for at in range(width):
+            item = item_row[start + at]
+            slot_at[at], group_at[at], brand_at[at] = -1, -1, -1
+            if 0 <= item < n_items:
+                if slot_of[item] < 0:
+                    slot_of[item], item_of[slots], maybe[item & MAYBE] = slots, item, True
+                    slots += 1
+                thing = things[item]
+                slot_at[at], group_at[at], brand_at[at] = slot_of[item], thing.category, thing.brand
+                price_at[at], lasts_at[at] = thing.price, thing.replenish_days
+                hurried = hurried or thing.hurries
+        for row in range(start, start + width):
             past = evidence_row[row]
-            if 0 <= past < n_items:
-                out_evidence[row] = max(max(bought_at[past], viewed_at[past]), carted_at[past])
-        for event in range(offsets[user], offsets[user + 1]):
-            item = items[event]
+            if 0 <= past < n_items and slot_of[past] < 0:
+                slot_of[past], item_of[slots], maybe[past & MAYBE] = slots, past, True
+                slots += 1
+        touched[:slots] = False
+        seen[:slots] = 0
+        unheeded[:slots] = 0
+        refusals[:slots] = 0
+        bought[:slots] = NEVER
+        looked[:slots] = NEVER
+        refused[:slots] = NEVER
+        last_shown[:slots] = NEVER
+        for window in range(windows):
+            times_shown[window, :slots] = 0
+
+        event_end = offsets[user + 1] if reads[user] else offsets[user]
+        for event in range(offsets[user], event_end):
+            item, kind_of = items[event], kinds[event]
             if item < 0 or item >= n_items:
                 continue
-            bought_at[item] = NEVER
-            viewed_at[item] = NEVER
-            carted_at[item] = NEVER
-            dismissed_at[item] = NEVER
-            dismissals[item] = 0
-            if category[item] >= 0:
-                paid_sum[category[item]] = 0.0
-                paid_count[category[item]] = 0
-
-
-@_compiled
-def count_entries(row_offsets, row_key, since, offsets, keys, times, head, following, out_count, out_last):
-    """Count, for each row, its shopper's ledger entries with the row's key later than ``since[row]``.
-
-    ``head`` is scratch (n_keys, filled with -1), ``following`` scratch as long as the entries.
-    ``out_last`` is the latest time of any entry with that key, NEVER without one.
-    """
-    n_keys = len(head)
-    for user in range(len(row_offsets) - 1):
-        if offsets[user] == offsets[user + 1]:
-            continue
-        for entry in range(offsets[user], offsets[user + 1]):
-            key = keys[entry]
-            if 0 <= key < n_keys:
-                following[entry] = head[key]
-                head[key] = entry
-        for row in range(row_offsets[user], row_offsets[user + 1]):
-            key = row_key[row]
-            if key < 0 or key >= n_keys:
+            group, price = category[item], prices[event]
+            counts = kind_of == PURCHASE and group >= 0 and price >= 0
+            paid[group if counts else n_groups] += price if counts else 0.0
+            times_paid[group if counts else n_groups] += counts
+            slot = slot_of[item] if maybe[item & MAYBE] else -1
+            if slot < 0:
                 continue
-            entry = head[key]
-            while entry >= 0:
-                if times[entry] > since[row]:
-                    out_count[row] += 1
-                out_last[row] = max(out_last[row], times[entry])
-                entry = following[entry]
-        for entry in range(offsets[user], offsets[user + 1]):
-            key = keys[entry]
-            if 0 <= key < n_keys:
-                head[key] = -1
+            touched[slot] = True
+            if kind_of == PURCHASE:
+                bought[slot] = max(bought[slot], times[event])
+            elif kind_of == DISMISS:
+                refusals[slot] += times[event] != refused[slot]
+                refused[slot] = max(refused[slot], times[event])
+            else:
+                looked[slot] = max(looked[slot], times[event])
+        times_paid[n_groups] = 0
+
+        entry_end = entry_offsets[user + 1] if reads[user] else entry_offsets[user]
+        for entry in range(entry_offsets[user], entry_end):
+            item, time = entry_items[entry], entry_times[entry]
+            if item < 0 or item >= n_items:
+                continue
+            slot = slot_of[item] if maybe[item & MAYBE] else -1
+            if slot >= 0:
+                touched[slot] = True
+            if entry_kinds[entry] == ENTRY_SHOWN:
+                if slot >= 0:
+                    last_shown[slot] = max(last_shown[slot], time)
+                    unheeded[slot] += time > max(bought[slot], looked[slot])
+                for window in range(windows):
+                    if time <= since[window]:
+                        continue
+                    if scope[window] == SHOWN_ITEM:
+                        if slot >= 0:
+                            times_shown[window, slot] += 1
+                    else:
+                        code = category[item] if scope[window] == SHOWN_CATEGORY else brand[item]
+                        if code >= 0:
+                            tally[window, code] += 1
+            elif slot >= 0 and entry_kinds[entry] == ENTRY_DISMISSED:
+                refusals[slot] += time != refused[slot]
+                refused[slot] = max(refused[slot], time)
+
+        for at in range(0 if again else width):
+            row, slot = start + at, slot_at[at]
+            judged = min(source[row], n_sources)
+            found, noted = user_bits[judged, user], user_shadow[judged, user]
+            out_twin[row] = False
+            if slot >= 0:
+                found |= class_bits[judged, item_class[item_row[row]]]
+                noted |= class_shadow[judged, item_class[item_row[row]]]
+                brought = np.uint8(1 << min(source[row], 7))
+                if seen[slot] & brought:
+                    found |= candidate_bit
+                elif seen[slot]:
+                    out_twin[row] = True
+                seen[slot] |= brought
+            else:
+                found |= unknown_bit
+                judged = n_sources
+            if not abs(score[row]) < padding:
+                found |= score_bit
+            if source[row] >= n_sources:
+                found |= candidate_bit
+            out_judged[row] = judged
+            out_enforced[row] = found
+            out_shadowed[row] = noted
+
+        some = 0
+        for at in range(width):
+            if slot_at[at] >= 0 and touched[slot_at[at]]:
+                few[some] = at
+                some += 1
+        for test in range(tests):
+            measure, window = kind[test], window_of[test]
+            left = limit[test] * (ease[eased_by[test], user] if eased_by[test] >= 0 else 1.0)
+            if whole[test]:
+                left = max(np.floor(left + 1e-6), min(limit[test], 1.0))
+            elif single[test]:
+                left = np.float64(np.float32(left))
+            rows, count = everyone, width
+            if not wanted and measure >= FOLLOWED:  # rows of which nothing is known need not be looked at
+                usual = np.inf if measure <= CYCLE else 1.0 if measure <= SHOWN_ITEM else 0.0
+                if right(usual, left, bound[test]):
+                    if measure <= WAIT:
+                        rows, count = few, some
+                    elif measure == HURRIED and not hurried:
+                        continue
+            for listed in range(count):
+                at = rows[listed]
+                row, slot, group = start + at, slot_at[at], group_at[at]
+                if slot < 0 or not (wanted or covered[test, out_judged[row]]):
+                    continue
+                if measure == CLOSENESS:
+                    value = np.float64(closeness[row])
+                elif measure == TRACE:
+                    value = np.float64(trace_share[row])
+                elif measure == EVIDENCE:
+                    past = evidence_row[row]
+                    value = np.inf
+                    if 0 <= past < n_items:
+                        value = days_since(max(bought[slot_of[past]], looked[slot_of[past]]), now)
+                elif measure == UNTOLD:
+                    past = evidence_row[row]
+                    value = 0.0 if 0 <= past < n_items and things[past].speakable else 1.0
+                elif measure == RATIO:
+                    place_of = group if group >= 0 else n_groups
+                    mean = paid[place_of] / times_paid[place_of] if times_paid[place_of] > 0 else np.inf
+                    value = np.float64(np.float32(price_at[at] / mean))
+                    if np.isnan(value) and (price_at[at] == 0 or things[item_row[row]].gesture):
+                        value = 0.0
+                elif measure == SHOWN_CATEGORY:
+                    value = 1.0 if group < 0 else tally[window, group] + 1.0
+                elif measure == SHOWN_BRAND:
+                    value = 1.0 if brand_at[at] < 0 else tally[window, brand_at[at]] + 1.0
+                elif measure == FOLLOWED:
+                    value = days_since(looked[slot], now) if looked[slot] > bought[slot] else np.inf
+                elif measure == CYCLE:
+                    value = np.inf
+                    if bought[slot] != NEVER and lasts_at[at] > 0:
+                        value = days_since(bought[slot], now) / lasts_at[at]
+                elif measure == UNHEEDED:
+                    value = unheeded[slot] + 1.0
+                elif measure == SHOWN_ITEM:
+                    value = times_shown[window, slot] + 1.0
+                elif measure == OWNED:
+                    value = 1.0 if bought[slot] != NEVER and np.isnan(lasts_at[at]) else 0.0
+                elif measure == WAIT:
+                    value = 0.0
+                    if refusals[slot] > 0:
+                        over = days_since(refused[slot], now) - first[test] * min(refusals[slot], second[test])
+                        if over < 0:
+                            value = -over
+                        elif third[test] > 0:
+                            apart = first[test] * max(0.0, 1.0 - over / third[test])
+                            value = max(0.0, apart - days_since(last_shown[slot], now))
+                else:
+                    thing = things[item_row[row]]
+                    value = 1.0 if thing.hurries and not thing.badge_until > now else 0.0
+                if wanted:
+                    out_values[test, row] = value
+                elif not right(value, left, bound[test]):
+                    if enforced[test]:
+                        out_enforced[row] |= bit[test]
+                    else:
+                        out_shadowed[row] |= bit[test]
+
+        for slot in range(slots):
+            slot_of[item_of[slot]] = -1
+            maybe[item_of[slot] & MAYBE] = False
+        if n_groups <= event_end - offsets[user]:
+            paid[:] = 0
+            times_paid[:] = 0
+        else:
+            for event in range(offsets[user], event_end):
+                if 0 <= items[event] < n_items and category[items[event]] >= 0:
+                    paid[category[items[event]]] = 0
+                    times_paid[category[items[event]]] = 0
+        for window in range(windows):
+            if scope[window] == SHOWN_ITEM:
+                continue
+            for entry in range(entry_offsets[user], entry_end):
+                item = entry_items[entry]
+                if 0 <= item < n_items:
+                    code = category[item] if scope[window] == SHOWN_CATEGORY else brand[item]
+                    if code >= 0:
+                        tally[window, code] = 0
 
 
 @_compiled
-def find_repeats(offsets, item_row, source, seen, out_repeat, out_twin):
-    """Mark rows whose item stands further up in the same user's list: from the same source, or from another one.
-
-    ``seen`` is scratch, (n_items, zeros): a bit for each source.
-    """
+def count_messages(offsets, kinds, surfaces, times, slates, wanted, since, out_count, out_last):
+    """Count the distinct slates each user got later than ``since`` on the ``wanted`` surfaces; write the last time too."""
     for user in range(len(offsets) - 1):
-        for row in range(offsets[user], offsets[user + 1]):
-            item = item_row[row]
-            if item < 0 or item >= len(seen):
+        start = offsets[user]
+        out_count[user] = 0
+        out_last[user] = NEVER
+        for entry in range(start, offsets[user + 1]):
+            if kinds[entry] != ENTRY_SHOWN or not wanted[surfaces[entry]]:
                 continue
-            bit = np.uint8(1 << min(source[row], 7))
-            if seen[item] & bit:
-                out_repeat[row] = True
-            elif seen[item]:
-                out_twin[row] = True
-            seen[item] |= bit
-        for row in range(offsets[user], offsets[user + 1]):
-            if 0 <= item_row[row] < len(seen):
-                seen[item_row[row]] = 0
+            out_last[user] = max(out_last[user], times[entry])
+            if times[entry] <= since:
+                continue
+            new = True
+            for other in range(start, entry):
+                if (
+                    slates[other] == slates[entry] and kinds[other] == ENTRY_SHOWN and wanted[surfaces[other]]
+                    and times[other] > since
+                ):  # fmt: skip
+                    new = False
+                    break
+            out_count[user] += new
 
 
 @_compiled
@@ -162,95 +373,9 @@ def strongest_kinds(users, item_row, offsets, items, kinds, out):
 
 
 @_compiled
-def spend_quotas(
-    offsets, item_row, twin, twin_bit, blocked, length, promoted, source, category, brand, kind, enforced, sources, promoted_only, first, second,
-    by_brand, cap, share, bit, full_bit, out_kept, out_enforced, out_shadowed,
-):  # fmt: skip
-    """Walk down each user's ranked rows and keep those that no slate quota forbids; rows are only ever removed.
-
-    ``blocked`` rows are passed over; a ``twin`` row is refused where another source already brought its item. A user gets at most ``length`` (U,) slots. There are Q quotas, (Q,) each: ``kind`` of
-    quota, whether it is ``enforced`` or only noted, a bit mask of ``sources`` it counts, whether it counts
-    ``promoted_only``, two numbers, the reason's ``bit``; ``cap`` and ``share`` are (Q, U).
-
-    SHARE keeps at most ``cap`` counted rows; where a slate stays short, the last promoted rows are taken out until the
-    share holds of the slots really filled. LEAD keeps none in first place. GAP wants ``first`` other slots between two.
-    CROWD keeps at most ``first`` of one category (or brand) in any ``second`` slots that follow each other.
-    """
-    quotas = len(kind)
-    counted = np.zeros(quotas, np.int64)
-    last = np.full(quotas, -1, np.int64)
-    for user in range(len(offsets) - 1):
-        start, end = offsets[user], offsets[user + 1]
-        counted[:] = 0
-        last[:] = -1
-        kept = 0
-        slots = np.empty(max(min(length[user], end - start), 0), np.int64)
-        for row in range(start, end):
-            if blocked[row]:
-                continue
-            if kept >= length[user]:
-                out_enforced[row] |= full_bit
-                continue
-            refused = False
-            if twin[row]:
-                for slot in range(kept):
-                    if item_row[slots[slot]] == item_row[row]:
-                        out_enforced[row] |= twin_bit
-                        refused = True
-                        break
-                if refused:
-                    continue
-            for quota in range(quotas):
-                if not ((sources[quota] >> source[row]) & 1) or (promoted_only[quota] and not promoted[row]):
-                    continue
-                over = False
-                if kind[quota] == SHARE:
-                    over = counted[quota] >= cap[quota, user]
-                elif kind[quota] == LEAD:
-                    over = kept == 0
-                elif kind[quota] == GAP:
-                    over = last[quota] >= 0 and kept - last[quota] - 1 < first[quota]
-                else:
-                    key = brand[row] if by_brand[quota] else category[row]
-                    alike = 0
-                    if key >= 0:
-                        for slot in range(max(0, kept - second[quota] + 1), kept):
-                            other = slots[slot]
-                            if (brand[other] if by_brand[quota] else category[other]) == key:
-                                alike += 1
-                        over = alike >= first[quota]
-                if over:
-                    if enforced[quota]:
-                        out_enforced[row] |= bit[quota]
-                        refused = True
-                    else:
-                        out_shadowed[row] |= bit[quota]
-            if refused:
-                continue
-            out_kept[row] = True
-            slots[kept] = row
-            for quota in range(quotas):
-                if ((sources[quota] >> source[row]) & 1) and not (promoted_only[quota] and not promoted[row]):
-                    counted[quota] += 1
-                    last[quota] = kept
-            kept += 1
-        if kept >= length[user]:
-            continue
-        filled = kept
-        for quota in range(quotas):
-            if kind[quota] != SHARE or not promoted_only[quota] or not enforced[quota]:
-                continue
-            count = 0
-            for slot in range(filled):
-                row = slots[slot]
-                if out_kept[row] and promoted[row] and ((sources[quota] >> source[row]) & 1):
-                    count += 1
-            slot = filled - 1
-            while slot >= 0 and count > np.floor(share[quota, user] * kept + 1e-9):
-                row = slots[slot]
-                if out_kept[row] and promoted[row] and ((sources[quota] >> source[row]) & 1):
-                    out_kept[row] = False
-                    out_enforced[row] |= bit[quota]
-                    count -= 1
-                    kept -= 1
-                slot -= 1
+def mark_rows(users, row_offsets, judged, covered, found, bit, out):
+    """Add a reason to the users' found rows, (R,), that are judged as one of the ``covered`` (sources + 1,) sources."""
+    for user in users:
+        for row in range(row_offsets[user], row_offsets[user + 1]):
+            if found[row] and covered[judged[row]]:
+                out[row] |= bit

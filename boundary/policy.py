@@ -189,8 +189,18 @@ class Policy:
         text = json.dumps(_numbers_alike(tree), sort_keys=True, ensure_ascii=False)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
+    @cached_property
+    def _surfaces(self) -> frozenset[str]:
+        named = (word for rule in self.rules.values() for word in rule.surfaces or ())
+        return frozenset(self.overrides.get("surface", {})) | frozenset(named)
+
+    def place(self, surface: str, intent: str) -> tuple[str, str]:
+        """Return surface and intent as far as the policy tells them apart; "" is any other one."""
+        return (surface if surface in self._surfaces else ""), (intent if intent in self.overrides.get("intent", {}) else "")
+
     def rules_for(self, *, surface: str, intent: str, tier: Tier) -> dict[str, Rule]:
         """Return the rules that hold there, by name: an override replaces a base value, and where two meet the stricter wins."""
+        surface, intent = self.place(surface, intent)
         key = (surface, intent, tier)
         if key not in self._resolved:
             places = (("surface", surface), ("intent", intent), ("tier", TIER_NAMES[tier]))

@@ -1,4 +1,4 @@
-"""What a rule is: frozen settings, a reason code, and a mask that says which rows to withhold."""
+"""What a rule is: frozen settings, a reason code, and a value that must stay on the right side of a limit."""
 
 from __future__ import annotations
 
@@ -7,16 +7,21 @@ from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema
 
-from boundary.facts import Facts, ItemFacts
-from boundary.words import Family
+from boundary.facts import Facts, ItemFacts, ShopperFacts, View
+from boundary.measure import Measure
+from boundary.words import SOURCE_NAMES, Family
 
-Floats: TypeAlias = npt.NDArray[np.float32]
 Flags: TypeAlias = npt.NDArray[np.bool_]
+Values: TypeAlias = npt.NDArray[Any] | float
+Grain = Literal["item", "shopper", "row", "quota"]
+Bound = Literal["at most", "at least", "below"]
 Enforcement = Literal["enforce", "shadow", "off"]
+BOUNDS: tuple[Bound, ...] = ("at most", "at least", "below")  # the place is the kernel's code
 ENFORCEMENTS: tuple[Enforcement, ...] = ("off", "shadow", "enforce")  # from loose to strict
 NO_CAP = "none"  # TOML has no null: the word that stands for it in a policy file
+MOST = 1_000_000_000
 
 
 def _none_word(value: object) -> object:
@@ -25,33 +30,62 @@ def _none_word(value: object) -> object:
 
 def setting(stricter: Literal["lower", "higher"], **bounds: float) -> Any:
     """Declare a number's bounds, and in which direction it becomes stricter."""
+    bounds.setdefault("le", MOST)
     return Field(json_schema_extra={"stricter": stricter}, allow_inf_nan=False, **bounds)  # type: ignore[call-overload]
 
 
-_word = (BeforeValidator(_none_word), PlainSerializer(lambda value: NO_CAP if value is None else value))
-_lower, _higher = (Field(json_schema_extra={"stricter": way}) for way in ("lower", "higher"))
-_number = Field(ge=0, allow_inf_nan=False)
+def _number_or_none(kind: Any, way: str, most: float) -> Any:
+    """Return the type of a number that may be no cap."""
+    word = "integer" if kind is int else "number"
+    schema = {
+        "anyOf": [{"type": word, "minimum": 0, "maximum": most}, {"const": NO_CAP}],
+        "stricter": way,
+    }
+    bounds = Field(ge=0, le=most) if kind is int else Field(ge=0, le=most, allow_inf_nan=False)
+    return Annotated[
+        Annotated[kind, bounds] | None,
+        BeforeValidator(_none_word),
+        PlainSerializer(lambda value: NO_CAP if value is None else value),
+        WithJsonSchema(schema),
+        Field(json_schema_extra={"stricter": way}),
+    ]
 
-Count = Annotated[Annotated[int, Field(ge=0)] | None, *_word, _lower]
-Share = Annotated[Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] | None, *_word, _lower]
-Ceiling = Annotated[Annotated[float, _number] | None, *_word, _lower]
-Floor = Annotated[Annotated[float, _number] | None, *_word, _higher]
+
+def _as_set(order: tuple[str, ...] | None) -> BeforeValidator:
+    """Read a list of words as a set in a fixed order, so that writing it otherwise is no other policy."""
+
+    def read(value: object) -> object:
+        if not isinstance(value, list | tuple) or not all(isinstance(word, str) for word in value):
+            return value
+        known = order or ()
+        return tuple(sorted(set(value), key=lambda word: (known.index(word) if word in known else len(known), word)))
+
+    return BeforeValidator(read)
+
+
+Count: Any = _number_or_none(int, "lower", MOST)
+Share: Any = _number_or_none(float, "lower", 1)
+Ceiling: Any = _number_or_none(float, "lower", MOST)
+Floor: Any = _number_or_none(float, "higher", MOST)
 Days = Annotated[float, setting("higher", ge=0, le=3660)]
-_listed = BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value)
-Words = Annotated[tuple[str, ...], _listed]
+Words = Annotated[tuple[str, ...], _as_set(None)]
 SourceName = Literal["personal", "crowd", "explore", "gesture", "session"]
 
 
 class Rule(BaseModel):
-    """A row rule: ``rule(facts)`` is a mask over rows, True where the row is withheld.
+    """A row rule: withholds the rows whose ``value`` is not provably on the right side of ``limit``.
 
-    A subclass gives ``value`` and ``limit`` and so withholds what is not provably at or under the limit: NaN, the value
-    of what was not measured, is withheld. It may override ``__call__`` where the comparison is another one.
+    NaN, the value of what was not measured, is never on the right side. ``rule(facts)`` is a mask over the lines of a
+    view, True where the line is withheld: over candidate rows always, and over all items or all shoppers where the
+    ``grain`` says that it reads nothing else.
 
     Attributes:
         reason: the code that a withheld row carries; a stable word.
         family: the family of reasons.
-        grain: ``item`` where the rule reads nothing but ``facts.item``, else ``row``.
+        grain: ``item`` where the rule reads nothing but ``facts.item``, ``shopper`` where it reads nothing but the
+            shopper, the context and messages, else ``row``.
+        bound: whether the value must be ``at most``, ``at least`` or ``below`` the limit.
+        yields_to_optin: a shopper's opt-in to a sensitive family changes the verdict.
         enforce: apply it, only count it, or leave it out.
         sources: the rule judges rows of these sources.
         surfaces: the rule judges on these surfaces; null is everywhere.
@@ -61,25 +95,30 @@ class Rule(BaseModel):
 
     reason: ClassVar[str]
     family: ClassVar[Family]
-    grain: ClassVar[Literal["item", "row", "quota"]] = "row"
+    grain: ClassVar[Grain] = "row"
+    bound: ClassVar[Bound] = "at most"
+    yields_to_optin: ClassVar[bool] = False
 
     enforce: Enforcement
-    sources: Annotated[tuple[SourceName, ...], _listed]
+    sources: Annotated[tuple[SourceName, ...], _as_set(SOURCE_NAMES)]
     surfaces: Words | None = None
 
-    def value(self, facts: Facts | ItemFacts) -> npt.NDArray[Any]:
-        """Return what is measured, (R,); more is worse."""
+    def value(self, facts: View) -> Values:
+        """Return what is measured, one number for all lines or one a line."""
         raise NotImplementedError
 
-    def limit(self, facts: Facts | ItemFacts) -> npt.NDArray[Any] | float | None:  # noqa: ARG002 (for the subclass)
-        """Return the most that may be shown, one number or (R,); None is no cap."""
+    def limit(self, facts: View) -> Values | None:  # noqa: ARG002 (for the subclass)
+        """Return the limit, one number or one a line; None is no cap."""
         return 0.0
 
-    def __call__(self, facts: Facts | ItemFacts) -> Flags:
+    def __call__(self, facts: View) -> Flags:
         limit = self.limit(facts)
         if limit is None:
             return np.zeros(facts.size, bool)
-        withheld: Flags = ~(self.value(facts) <= limit)
+        value = np.asarray(self.value(facts))
+        most = np.asarray(limit, value.dtype)
+        fine = value <= most if self.bound == "at most" else value >= most if self.bound == "at least" else value < most
+        withheld: Flags = np.broadcast_to(~fine, (facts.size,))
         return withheld
 
     def remedy(self, facts: Facts) -> str | None:  # noqa: ARG002 (for the subclass)
@@ -88,19 +127,42 @@ class Rule(BaseModel):
 
 
 class FlagRule(Rule):
-    """A row rule about a yes or no: ``value`` is 1.0 where the row is withheld."""
+    """A rule about a yes or no: ``value`` is True where the line is withheld."""
 
-    def value(self, facts: Facts | ItemFacts) -> Floats:
-        return self.flagged(facts).astype(np.float32)
+    def value(self, facts: View) -> Values:
+        return self.flagged(facts)
 
-    def flagged(self, facts: Facts | ItemFacts) -> Flags:
-        """Return True where the row is withheld."""
+    def flagged(self, facts: View) -> Flags:
+        """Return True where the line is withheld."""
         raise NotImplementedError
+
+
+class Measured(Rule):
+    """A row rule that the kernel judges: it says what is measured of a row, and the limit."""
+
+    def measure(self) -> Measure | None:
+        """Return what is measured; None is no cap."""
+        raise NotImplementedError
+
+    def is_stock(self) -> bool:
+        """Say whether the measure is all there is to the rule; one that compares in its own way must be asked."""
+        kind = type(self)
+        return kind.value is Measured.value and kind.limit is Measured.limit and kind.__call__ is Rule.__call__
+
+    def value(self, facts: View) -> Values:
+        measure = self.measure()
+        return 0.0 if measure is None else rows_of(facts).measure(measure)
+
+    def limit(self, facts: View) -> Values | None:
+        measure = self.measure()
+        if measure is None:
+            return None
+        return measure.left(1.0 if measure.eased_by is None else rows_of(facts).ease(measure.eased_by))
 
 
 @dataclass(frozen=True)
 class QuotaTerms:
-    """A quota as the kernel reads it; see ``boundary.kernel.spend_quotas``."""
+    """A quota as the kernel reads it; see ``boundary.rules.kernel.spend_quotas``."""
 
     kind: int
     promoted_only: bool = False
@@ -114,15 +176,16 @@ class QuotaTerms:
 class Quota(Rule):
     """A rule about the slate as a whole: the kernel spends it down the ranked rows."""
 
-    grain: ClassVar[Literal["item", "row", "quota"]] = "quota"
+    grain: ClassVar[Grain] = "quota"
 
     def terms(self) -> QuotaTerms | None:
         """Return the quota for the kernel; None is no cap."""
         raise NotImplementedError
 
-    def __call__(self, facts: Facts | ItemFacts) -> Flags:
-        """Withhold nothing: a quota has no verdict on a row alone."""
-        return np.zeros(facts.size, bool)
+    def value(self, facts: View) -> Values:  # noqa: ARG002
+        """Withhold nothing: a quota has no verdict on a row alone, unless its terms cannot be read."""
+        self.terms()
+        return 0.0
 
 
 def in_days(days: float) -> str:
@@ -139,8 +202,22 @@ def in_days(days: float) -> str:
     return f"in {whole} day{'s' if whole > 1 else ''}"
 
 
-def rows_of(facts: Facts | ItemFacts) -> Facts:
-    """Return the facts of rows; a rule that reads more than items cannot judge the bare catalogue."""
+def items_of(facts: View) -> ItemFacts | Facts:
+    """Return facts that know items."""
+    if not isinstance(facts, ItemFacts | Facts):
+        raise TypeError("this rule judges items, not bare shoppers")
+    return facts
+
+
+def shoppers_of(facts: View) -> ShopperFacts:
+    """Return facts that know shoppers; a rule that reads more than items cannot judge the bare catalogue."""
+    if not isinstance(facts, ShopperFacts):
+        raise TypeError("this rule judges shoppers, not the bare catalogue")
+    return facts
+
+
+def rows_of(facts: View) -> Facts:
+    """Return the facts of rows; a rule that reads items and shoppers can judge neither alone."""
     if not isinstance(facts, Facts):
-        raise TypeError("this rule judges rows, not the bare catalogue")
+        raise TypeError("this rule judges rows, not the bare catalogue or bare shoppers")
     return facts

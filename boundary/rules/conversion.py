@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
-import numpy.typing as npt
 
 from boundary import kernel
 from boundary.claims import Claim
-from boundary.facts import Facts, ItemFacts
+from boundary.facts import Facts, View
+from boundary.measure import Measure
+from boundary.rules import kernel as quota
 from boundary.rules.base import (
+    Bound,
     Ceiling,
     Count,
     Days,
     FlagRule,
     Flags,
-    Floats,
+    Grain,
+    Measured,
     Quota,
     QuotaTerms,
     Rule,
     Share,
+    Values,
     in_days,
-    rows_of,
+    items_of,
     setting,
 )
 from boundary.words import Family
@@ -32,79 +36,75 @@ class Conversion(Rule):
     family: ClassVar[Family] = Family.CONVERSION
 
 
-class Following(Conversion, FlagRule):
-    """Viewed or put in the cart, not bought since: no discovery, only pursuit."""
+class Following(Conversion, Measured):
+    """Viewed or put in the cart less than ``days`` ago, not bought since: no discovery, only pursuit."""
 
     reason: ClassVar[str] = "following"
+    bound: ClassVar[Bound] = "at least"
     days: Days
 
-    def flagged(self, facts: Facts | ItemFacts) -> Flags:
-        rows = rows_of(facts)
-        looked = rows.looked_at
-        flagged: Flags = (looked > rows.bought_at) & (rows.age_days(looked) < self.days)
-        return flagged
+    def measure(self) -> Measure:
+        return Measure(kernel.FOLLOWED, self.days)
 
     def remedy(self, facts: Facts) -> str | None:
-        return in_days(max(0.0, self.days - float(facts.age_days(facts.looked_at)[0])))
+        return in_days(max(0.0, self.days - float(np.asarray(self.value(facts)).reshape(-1)[0])))
 
 
-class Upsell(Conversion):
+class Upsell(Conversion, Measured):
     """The unit price is over what this shopper pays in the category; who never bought there is not upsold."""
 
     reason: ClassVar[str] = "upsell"
     most: Ceiling
 
-    def value(self, facts: Facts | ItemFacts) -> Floats:
-        rows = rows_of(facts)
-        paid, price = rows.paid, rows.item("price")
-        free = (paid <= 0) & (price > 0)
-        ratio = np.divide(price, paid, out=np.where(free, np.inf, 0).astype(np.float32), where=paid > 0)
-        return np.where(np.isnan(price) & ~rows.item("gesture"), np.nan, ratio)
-
-    def limit(self, facts: Facts | ItemFacts) -> npt.NDArray[Any] | float | None:
-        return None if self.most is None else self.most * rows_of(facts).ease(Family.CONVERSION)
+    def measure(self) -> Measure | None:
+        if self.most is None:
+            return None
+        return Measure(kernel.RATIO, self.most, single=True, eased_by=Family.CONVERSION)
 
 
-class Urgency(Conversion, FlagRule):
-    """The badge says hurry, and no end date that still lies ahead is behind it."""
+class Urgency(Conversion, Measured):
+    """The badge says hurry, and no end date that still lies ahead is behind it; the value is 1 where that is so."""
 
     reason: ClassVar[str] = "urgency"
 
-    def flagged(self, facts: Facts | ItemFacts) -> Flags:
-        rows = rows_of(facts)
-        claimed = (rows.item("claim") & Claim.URGENCY) != 0
-        flagged: Flags = claimed & ~(rows.item("badge_until") > rows.context.now)
-        return flagged
+    def measure(self) -> Measure:
+        return Measure(kernel.HURRIED, 0)
 
 
-class Scarcity(Conversion, FlagRule):
-    """The badge says few are left, and the stock does not bear it out."""
+class Scarcity(Conversion):
+    """The badge says few are left, and the stock does not bear it out: more than ``few``, or than the badge says.
+
+    The value is the stock; the limit the most that there may be.
+    """
 
     reason: ClassVar[str] = "scarcity"
-    grain: ClassVar[Literal["item", "row", "quota"]] = "item"
+    grain: ClassVar[Grain] = "item"
     few: Annotated[int, setting("lower", ge=0)]
 
-    def flagged(self, facts: Facts | ItemFacts) -> Flags:
-        claimed = (facts.item("claim") & Claim.SCARCITY) != 0
-        number, stock = facts.item("badge_number"), facts.item("badge_stock")
-        true = stock <= np.where(np.isnan(number), self.few, np.minimum(number, self.few))
-        flagged: Flags = claimed & ~true
-        return flagged
+    def value(self, facts: View) -> Values:
+        view = items_of(facts)
+        claimed = (view.item("claim") & Claim.SCARCITY) != 0
+        return np.where(claimed, view.item("badge_stock"), np.float32(-np.inf))
+
+    def limit(self, facts: View) -> Values:
+        return np.fmin(items_of(facts).item("badge_few"), np.float32(self.few))
 
 
-class SocialProof(Conversion, FlagRule):
-    """The badge says others want it, and no count of them is behind it."""
+class SocialProof(Conversion):
+    """The badge says others want it, and no count of them is behind it: fewer than ``fewest``, or than the badge says."""
 
     reason: ClassVar[str] = "social_proof"
-    grain: ClassVar[Literal["item", "row", "quota"]] = "item"
+    grain: ClassVar[Grain] = "item"
+    bound: ClassVar[Bound] = "at least"
     fewest: Annotated[int, setting("higher", ge=0)]
 
-    def flagged(self, facts: Facts | ItemFacts) -> Flags:
-        claimed = (facts.item("claim") & Claim.SOCIAL_PROOF) != 0
-        number, count = facts.item("badge_number"), facts.item("badge_count")
-        true = count >= np.where(np.isnan(number), self.fewest, np.maximum(number, self.fewest))
-        flagged: Flags = claimed & ~true
-        return flagged
+    def value(self, facts: View) -> Values:
+        view = items_of(facts)
+        claimed = (view.item("claim") & Claim.SOCIAL_PROOF) != 0
+        return np.where(claimed, view.item("badge_count"), np.float32(np.inf))
+
+    def limit(self, facts: View) -> Values:
+        return np.fmax(items_of(facts).item("badge_many"), np.float32(self.fewest))
 
 
 class FalseDiscount(Conversion, FlagRule):
@@ -114,12 +114,13 @@ class FalseDiscount(Conversion, FlagRule):
     """
 
     reason: ClassVar[str] = "false_discount"
-    grain: ClassVar[Literal["item", "row", "quota"]] = "item"
+    grain: ClassVar[Grain] = "item"
     tolerance: Annotated[float, setting("lower", ge=0, le=1)]
 
-    def flagged(self, facts: Facts | ItemFacts) -> Flags:
-        price, was, low = facts.item("price"), facts.item("was_price"), facts.item("low_30d")
-        most = low * (1 + self.tolerance)
+    def flagged(self, facts: View) -> Flags:
+        view = items_of(facts)
+        price, was, low = view.item("price"), view.item("was_price"), view.item("low_30d")
+        most = low * np.float32(1 + self.tolerance)
         claimed = ~np.isnan(was)
         flagged: Flags = claimed & ~((price < was) & (price <= most) & (was <= most))
         return flagged
@@ -129,11 +130,12 @@ class ConditionalGift(Conversion, FlagRule):
     """A gesture that has a price, a purchase condition or a tracker is not a gesture."""
 
     reason: ClassVar[str] = "conditional_gift"
-    grain: ClassVar[Literal["item", "row", "quota"]] = "item"
+    grain: ClassVar[Grain] = "item"
 
-    def flagged(self, facts: Facts | ItemFacts) -> Flags:
-        strings = (facts.item("price") > 0) | facts.item("conditions") | facts.item("tracker")
-        flagged: Flags = facts.item("gesture") & strings
+    def flagged(self, facts: View) -> Flags:
+        view = items_of(facts)
+        strings = (view.item("price") > 0) | view.item("conditions") | view.item("tracker")
+        flagged: Flags = view.item("gesture") & strings
         return flagged
 
 
@@ -146,7 +148,7 @@ class PromotedShare(Conversion, Quota):
     def terms(self) -> QuotaTerms | None:
         if self.most is None:
             return None
-        return QuotaTerms(kernel.SHARE, promoted_only=True, share=self.most, eased_by=Family.CONVERSION)
+        return QuotaTerms(quota.SHARE, promoted_only=True, share=self.most, eased_by=Family.CONVERSION)
 
 
 class PromotedLead(Conversion, Quota):
@@ -155,7 +157,7 @@ class PromotedLead(Conversion, Quota):
     reason: ClassVar[str] = "promoted_lead"
 
     def terms(self) -> QuotaTerms:
-        return QuotaTerms(kernel.LEAD, promoted_only=True)
+        return QuotaTerms(quota.LEAD, promoted_only=True)
 
 
 class PromotedGap(Conversion, Quota):
@@ -165,7 +167,7 @@ class PromotedGap(Conversion, Quota):
     slots: Annotated[int, setting("higher", ge=0, le=1000)]
 
     def terms(self) -> QuotaTerms:
-        return QuotaTerms(kernel.GAP, promoted_only=True, first=self.slots)
+        return QuotaTerms(quota.GAP, promoted_only=True, first=self.slots)
 
 
 class ProfileShare(Conversion, Quota):
@@ -175,7 +177,7 @@ class ProfileShare(Conversion, Quota):
     most: Share
 
     def terms(self) -> QuotaTerms | None:
-        return None if self.most is None else QuotaTerms(kernel.SHARE, share=self.most, eased_by=Family.PERSONAL)
+        return None if self.most is None else QuotaTerms(quota.SHARE, share=self.most, eased_by=Family.PERSONAL)
 
 
 class Crowded(Conversion, Quota):
@@ -189,4 +191,4 @@ class Crowded(Conversion, Quota):
     def terms(self) -> QuotaTerms | None:
         if self.most is None:
             return None
-        return QuotaTerms(kernel.CROWD, first=self.most, second=self.of, by_brand=self.by == "brand")
+        return QuotaTerms(quota.CROWD, first=self.most, second=self.of, by_brand=self.by == "brand")

@@ -2,44 +2,64 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, ClassVar
 
 import numpy as np
-import numpy.typing as npt
 from pydantic import Field
 
 from boundary import kernel
-from boundary.facts import Facts, ItemFacts
-from boundary.rules.base import Count, Days, Flags, Floats, FlagRule, Rule, Words, in_days, rows_of, setting
-from boundary.words import MICROSECONDS_AN_HOUR, Family
+from boundary.facts import Facts, View
+from boundary.measure import Measure
+from boundary.rules.base import (
+    Bound,
+    Count,
+    Days,
+    FlagRule,
+    Flags,
+    Grain,
+    Measured,
+    Rule,
+    Values,
+    Words,
+    in_days,
+    setting,
+    shoppers_of,
+)
+from boundary.words import MICROSECONDS_A_DAY, Family
 
 
 class Frequent(Rule):
     family: ClassVar[Family] = Family.FREQUENT
 
 
-class WindowCap(Frequent):
+class WindowCap(Frequent, Measured):
     """Shown ``times`` already in the last ``days``: a sliding window, once more would be over the cap."""
 
     scope: ClassVar[str]
+    counts: ClassVar[int]
     times: Count
     days: Days
 
-    def value(self, facts: Facts | ItemFacts) -> Floats:
-        return rows_of(facts).shown(self.scope, self.days) + 1
+    def measure(self) -> Measure | None:
+        if self.times is None:
+            return None
+        return Measure(self.counts, self.times, self.days, whole=True, eased_by=Family.FREQUENT)
 
-    def limit(self, facts: Facts | ItemFacts) -> npt.NDArray[Any] | float | None:
-        return None if self.times is None else np.floor(self.times * rows_of(facts).ease(Family.FREQUENT))
-
-    def remedy(self, facts: Facts) -> str | None:  # noqa: ARG002
-        return None if not self.times else f"within {self.days:g} days"
+    def remedy(self, facts: Facts) -> str | None:
+        most = self.limit(facts)
+        shown = facts.times_shown(self.scope, self.days)
+        too_many = len(shown) - int(np.asarray(most).reshape(-1)[0]) if most is not None else -1
+        if not 0 <= too_many < len(shown):
+            return None
+        return in_days(float(shown[too_many] - facts.context.now) / MICROSECONDS_A_DAY + self.days)
 
 
 class ItemCap(WindowCap):
     """The item was shown to the shopper too often in the window."""
 
     reason: ClassVar[str] = "item_cap"
-    scope: ClassVar[str] = "item_row"
+    scope: ClassVar[str] = "item"
+    counts: ClassVar[int] = kernel.SHOWN_ITEM
 
 
 class CategoryCap(WindowCap):
@@ -47,6 +67,7 @@ class CategoryCap(WindowCap):
 
     reason: ClassVar[str] = "category_cap"
     scope: ClassVar[str] = "category"
+    counts: ClassVar[int] = kernel.SHOWN_CATEGORY
 
 
 class BrandCap(WindowCap):
@@ -54,67 +75,83 @@ class BrandCap(WindowCap):
 
     reason: ClassVar[str] = "brand_cap"
     scope: ClassVar[str] = "brand"
+    counts: ClassVar[int] = kernel.SHOWN_BRAND
 
 
 class SurfaceCap(Frequent):
-    """The shopper got too many messages on this surface in the window."""
+    """The shopper got too many messages on this surface in the window, or nobody can tell how many."""
 
     reason: ClassVar[str] = "surface_cap"
+    grain: ClassVar[Grain] = "shopper"
     times: Count
     days: Days
 
-    def value(self, facts: Facts | ItemFacts) -> Floats:
-        rows = rows_of(facts)
-        return rows.of_shopper(rows.messages((rows.context.surface,), self.days)[0]) + 1
+    def value(self, facts: View) -> Values:
+        view = shoppers_of(facts)
+        return view.of_shopper(view.messages((view.context.surface,), self.days)[0] + 1)
 
-    def limit(self, facts: Facts | ItemFacts) -> npt.NDArray[Any] | float | None:
-        return None if self.times is None else np.floor(self.times * rows_of(facts).ease(Family.FREQUENT))
+    def limit(self, facts: View) -> Values | None:
+        view = shoppers_of(facts)
+        if self.times is None:
+            return None
+        return Measure(0, self.times, whole=True).left(view.ease(Family.FREQUENT, guests=True))
 
     def remedy(self, facts: Facts) -> str | None:  # noqa: ARG002
         return None if not self.times else f"within {self.days:g} days"
 
 
-class ChannelGap(Frequent, FlagRule):
-    """The last message on any of the channels is too recent."""
+class ChannelGap(Frequent):
+    """The last message on any of the channels is too few hours ago, or nobody can tell; complaints widen the gap."""
 
     reason: ClassVar[str] = "channel_gap"
+    grain: ClassVar[Grain] = "shopper"
+    bound: ClassVar[Bound] = "at least"
     hours: Annotated[float, setting("higher", ge=0, le=8760)]
     channels: Words
 
-    def flagged(self, facts: Facts | ItemFacts) -> Flags:
-        rows = rows_of(facts)
-        return rows.of_shopper(rows.age_days(rows.messages(self.channels, 0.0)[1]) * 24 < self.hours)
+    def value(self, facts: View) -> Values:
+        view = shoppers_of(facts)
+        return view.of_shopper(view.messages(self.channels, 0.0)[1])
+
+    def limit(self, facts: View) -> Values:
+        ease = shoppers_of(facts).ease(Family.FREQUENT, guests=True)
+        return self.hours / np.maximum(ease, 1e-3)
 
     def remedy(self, facts: Facts) -> str | None:
-        ago = (facts.context.now - int(facts.messages(self.channels, 0.0)[1][0])) / MICROSECONDS_AN_HOUR
-        return in_days(max(0.0, self.hours - ago) / 24)
+        rest = float((np.asarray(self.limit(facts)) - self.value(facts)).reshape(-1)[0])
+        return in_days(max(0.0, rest) / 24) if np.isfinite(rest) else None
 
 
 class QuietHours(Frequent, FlagRule):
-    """It is night where the shopper lives, or nobody knows what time it is there."""
+    """It is night where the shopper lives, or nobody knows what time it is there; from ``start`` up to ``end``.
+
+    Where both are the same hour there is no night.
+    """
 
     reason: ClassVar[str] = "quiet_hours"
-    start: Annotated[float, Field(ge=0, le=24)]
-    end: Annotated[float, Field(ge=0, le=24)]
+    grain: ClassVar[Grain] = "shopper"
+    start: Annotated[float, Field(ge=0, le=24, allow_inf_nan=False)]
+    end: Annotated[float, Field(ge=0, le=24, allow_inf_nan=False)]
 
-    def flagged(self, facts: Facts | ItemFacts) -> Flags:
-        rows = rows_of(facts)
-        hour = rows.shoppers.local_hours(rows.context.now)
+    def flagged(self, facts: View) -> Flags:
+        view = shoppers_of(facts)
+        hour = view.shoppers.local_hours(view.context.now)
         if self.start <= self.end:
             awake = (hour < self.start) | (hour >= self.end)
         else:
             awake = (hour < self.start) & (hour >= self.end)
-        return rows.of_shopper(~awake)
+        return view.of_shopper(~awake)
 
     def remedy(self, facts: Facts) -> str | None:
         hour = float(facts.shoppers.local_hours(facts.context.now)[0])
         return None if np.isnan(hour) else in_days(((self.end - hour) % 24) / 24)
 
 
-class Dismissed(Frequent):
+class Dismissed(Frequent, Measured):
     """The shopper said no: not for ``days`` times the number of dismissals, then slowly more often again.
 
     In the ramp the time between two showings shrinks in a straight line from ``days`` to nothing over ``ramp_days``.
+    The value is the days still to wait.
     """
 
     reason: ClassVar[str] = "dismissed"
@@ -122,67 +159,47 @@ class Dismissed(Frequent):
     most: Annotated[int, setting("higher", ge=1)]
     ramp_days: Days
 
-    def value(self, facts: Facts | ItemFacts) -> Floats:
-        """Return the days still to wait."""
-        rows = rows_of(facts)
-        times, last = rows.dismissed
-        wait = np.zeros(rows.size, np.float32)
-        said_no = times > 0
-        if not said_no.any():
-            return wait
-        over = rows.age_days(last)[said_no] - self.days * np.minimum(times[said_no], self.most)
-        rest = np.maximum(-over, 0)
-        if self.ramp_days > 0:
-            apart = self.days * np.clip(1 - over / self.ramp_days, 0, 1)
-            since = rows.age_days(rows.last_shown_at)[said_no]
-            rest = np.where(over < 0, rest, np.maximum(apart - since, 0))
-        wait[said_no] = np.where(times[said_no] > 0, rest, 0)
-        return wait
+    def measure(self) -> Measure:
+        return Measure(kernel.WAIT, 0, self.days, self.most, self.ramp_days)
 
     def remedy(self, facts: Facts) -> str | None:
-        return in_days(float(self.value(facts)[0]))
+        return in_days(float(np.asarray(self.value(facts)).reshape(-1)[0]))
 
 
-class Fatigued(Frequent):
+class Fatigued(Frequent, Measured):
     """Shown ``times`` since the shopper last took an interest."""
 
     reason: ClassVar[str] = "fatigued"
     times: Count
 
-    def value(self, facts: Facts | ItemFacts) -> Floats:
-        return rows_of(facts).shown_since_interest + 1
-
-    def limit(self, facts: Facts | ItemFacts) -> npt.NDArray[Any] | float | None:
-        return None if self.times is None else np.floor(self.times * rows_of(facts).ease(Family.FREQUENT))
+    def measure(self) -> Measure | None:
+        if self.times is None:
+            return None
+        return Measure(kernel.UNHEEDED, self.times, whole=True, eased_by=Family.FREQUENT)
 
     def remedy(self, facts: Facts) -> str | None:  # noqa: ARG002
-        return "if you looked at it"
+        return "if you looked at it" if self.times else None
 
 
-class Owned(Frequent, FlagRule):
+class Owned(Frequent, Measured):
     """The shopper bought it and it lasts."""
 
     reason: ClassVar[str] = "owned"
 
-    def flagged(self, facts: Facts | ItemFacts) -> Flags:
-        rows = rows_of(facts)
-        flagged: Flags = (rows.bought_at != kernel.NEVER) & np.isnan(rows.item("replenish_days"))
-        return flagged
+    def measure(self) -> Measure:
+        return Measure(kernel.OWNED, 0)
 
 
-class ReplenishEarly(Frequent, FlagRule):
+class ReplenishEarly(Frequent, Measured):
     """The shopper bought it and it is not used up: before ``share`` of its cycle."""
 
     reason: ClassVar[str] = "replenish_early"
+    bound: ClassVar[Bound] = "at least"
     share: Annotated[float, setting("higher", ge=0, le=10)]
 
-    def flagged(self, facts: Facts | ItemFacts) -> Flags:
-        rows = rows_of(facts)
-        early: Flags = rows.age_days(rows.bought_at) < self.share * rows.item("replenish_days")
-        return early
+    def measure(self) -> Measure:
+        return Measure(kernel.CYCLE, self.share)
 
     def remedy(self, facts: Facts) -> str | None:
-        rest = self.share * facts.item("replenish_days") - facts.age_days(facts.bought_at)
-        return in_days(max(0.0, float(rest[0])))
-
-
+        rest = (self.share - np.asarray(self.value(facts))) * facts.item("replenish_days")
+        return in_days(max(0.0, float(rest.reshape(-1)[0])))
