@@ -1,5 +1,9 @@
 """Laws of proxies and blindfold: what they may never do, then what they must find."""
 
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 import scipy.sparse as sp
@@ -16,10 +20,11 @@ from boundary.associations import (
     quantile_bins,
 )
 
+Array = np.ndarray[Any, Any]
 SEEDS = st.integers(0, 2**32 - 1)
 
 
-def shop(seed, *, users=240, d=6, families=3):
+def shop(seed: int, *, users: int = 240, d: int = 6, families: int = 3):
     """Vectors whose activity, labels and taste hang together, as in a shop."""
     rng = np.random.default_rng(seed)
     activity = np.column_stack([rng.normal(size=users), rng.normal(size=users)])
@@ -29,13 +34,13 @@ def shop(seed, *, users=240, d=6, families=3):
     return vectors.astype(np.float32), told > 0.3, activity
 
 
-def freed(label, activity):
+def freed(label: Array, activity: Array):
     """The label less what activity explains."""
     design = np.column_stack([np.ones(len(label)), activity])
     return label - design @ np.linalg.lstsq(design, label, rcond=None)[0]
 
 
-def told_by(vectors, member, activity):
+def told_by(vectors: Array, member: Array, activity: Array):
     """The largest correlation of any coordinate with any label, given activity."""
     centred = np.asarray(vectors, np.float64) - np.mean(vectors, axis=0, dtype=np.float64)
     size = np.linalg.norm(centred, axis=0) + 1e-3 * np.linalg.norm(centred)
@@ -47,7 +52,7 @@ def told_by(vectors, member, activity):
 
 @settings(max_examples=25, deadline=None)
 @given(SEEDS)
-def test_no_linear_probe_is_left_at_full_strength(seed):
+def test_no_linear_probe_is_left_at_full_strength(seed: int):
     """Blinded training vectors and labels are uncorrelated given activity."""
     vectors, member, activity = shop(seed)
     blind = learn_blindfold(vectors, member, activity, strength=1.0)
@@ -57,7 +62,7 @@ def test_no_linear_probe_is_left_at_full_strength(seed):
 
 @settings(max_examples=25, deadline=None)
 @given(SEEDS, st.floats(0, 1))
-def test_what_is_left_shrinks_by_the_strength(seed, strength):
+def test_what_is_left_shrinks_by_the_strength(seed: int, strength: float):
     """At strength s every covariance with a label is 1 - s of what it was."""
     vectors, member, activity = shop(seed)
     left = np.stack([freed(label, activity) for label in member.astype(float).T], axis=1)
@@ -68,7 +73,7 @@ def test_what_is_left_shrinks_by_the_strength(seed, strength):
 
 @settings(max_examples=15, deadline=None)
 @given(SEEDS)
-def test_strength_nought_changes_nothing(seed):
+def test_strength_nought_changes_nothing(seed: int):
     """The map at strength 0 is the identity, bit for bit."""
     vectors, member, activity = shop(seed)
     blind = learn_blindfold(vectors, member, activity, strength=0.0)
@@ -77,7 +82,7 @@ def test_strength_nought_changes_nothing(seed):
 
 @settings(max_examples=15, deadline=None)
 @given(SEEDS)
-def test_twice_equals_once_at_full_strength(seed):
+def test_twice_equals_once_at_full_strength(seed: int):
     """What is forgotten cannot be forgotten again."""
     vectors, member, activity = shop(seed)
     blind = learn_blindfold(vectors, member, activity, strength=1.0)
@@ -87,7 +92,7 @@ def test_twice_equals_once_at_full_strength(seed):
 
 @settings(max_examples=15, deadline=None)
 @given(SEEDS, st.integers(1, 3))
-def test_the_mean_vector_stays(seed, copies):
+def test_the_mean_vector_stays(seed: int, copies: int):
     """Forgetting moves nobody on average, also with more dimensions than users and repeated columns."""
     vectors, member, activity = shop(seed, users=90, d=40)
     wide = np.tile(vectors, (1, copies))
@@ -100,7 +105,7 @@ def test_the_mean_vector_stays(seed, copies):
 
 @settings(max_examples=15, deadline=None)
 @given(SEEDS)
-def test_one_vector_is_a_row_of_many(seed):
+def test_one_vector_is_a_row_of_many(seed: int):
     """A single shopper gets what the block gets."""
     vectors, member, activity = shop(seed)
     blind = learn_blindfold(vectors, member, activity, strength=0.7)
@@ -109,7 +114,7 @@ def test_one_vector_is_a_row_of_many(seed):
 
 @settings(max_examples=15, deadline=None)
 @given(SEEDS)
-def test_order_of_users_and_labels_does_not_matter(seed):
+def test_order_of_users_and_labels_does_not_matter(seed: int):
     """Shuffled shoppers and families give the same map."""
     vectors, member, activity = shop(seed)
     turn = np.random.default_rng(seed).permutation(len(vectors))
@@ -166,7 +171,7 @@ def test_no_labels_and_no_spread_are_safe():
 
 
 @pytest.mark.parametrize("strength", [-0.01, 1.01, float("nan")])
-def test_strength_has_bounds(strength):
+def test_strength_has_bounds(strength: float):
     """Only a share can be erased."""
     vectors, member, activity = shop(0)
     with pytest.raises(ValueError, match="`strength` must be between 0 and 1"):
@@ -184,7 +189,7 @@ def test_labels_must_have_a_row_a_user():
         learn_blindfold(vectors, member, activity[1:], strength=1.0)
 
 
-def test_both_survive_a_round_trip(tmp_path):
+def test_both_survive_a_round_trip(tmp_path: Path):
     """Saved and loaded is equal, and no label is in the file."""
     vectors, member, activity = shop(6)
     blind = learn_blindfold(vectors, member, activity, strength=0.6)
@@ -206,7 +211,7 @@ def test_both_survive_a_round_trip(tmp_path):
 
 @settings(max_examples=40, deadline=None)
 @given(SEEDS, st.integers(1, 3))
-def test_labels_equal_the_plain_count(seed, least):
+def test_labels_equal_the_plain_count(seed: int, least: int):
     """A member bought at least so many different items whose bit is set."""
     rng = np.random.default_rng(seed)
     bought = rng.integers(0, 3, size=(8, 12)) * rng.integers(0, 2, size=(8, 12))
@@ -233,7 +238,7 @@ def test_labels_refuse_what_they_cannot_hold():
 # --- proxies ----------------------------------------------------------------------------------------------------------
 
 
-def plain_proxies(bought, told, bins, min_buyers):
+def plain_proxies(bought: Array, told: Array, bins: int, min_buyers: int):
     """Lift and z as the docstring says them, with loops."""
     users, items = bought.shape
     place = quantile_bins((bought > 0).sum(axis=1), bins)
@@ -257,7 +262,7 @@ def plain_proxies(bought, told, bins, min_buyers):
 
 @settings(max_examples=30, deadline=None)
 @given(SEEDS, st.integers(1, 4), st.integers(1, 5))
-def test_proxies_equal_their_plain_twin(seed, bins, min_buyers):
+def test_proxies_equal_their_plain_twin(seed: int, bins: int, min_buyers: int):
     """Matrix products and loops agree, unknown labels among them."""
     rng = np.random.default_rng(seed)
     bought = rng.integers(0, 2, size=(30, 7)) * rng.integers(1, 4, size=(30, 7))
@@ -299,7 +304,7 @@ def test_rare_items_and_rare_families_are_not_judged():
 
 @settings(max_examples=40, deadline=None)
 @given(SEEDS, st.floats(0, 3), st.floats(0, 1), st.floats(-2, 5), st.floats(0, 2))
-def test_a_stricter_limit_bans_no_less(seed, lift, less_lift, z, less_z):
+def test_a_stricter_limit_bans_no_less(seed: int, lift: float, less_lift: float, z: float, less_z: float):
     """Lowering either limit keeps every ban."""
     rng = np.random.default_rng(seed)
     table = Proxies(rng.uniform(0, 3, (3, 20)).astype(np.float32), rng.normal(0, 3, (3, 20)).astype(np.float32))
@@ -314,10 +319,10 @@ def test_both_limits_count_and_are_met_at_equality():
 
 
 @given(st.lists(st.integers(0, 5), max_size=30), st.integers(1, 6))
-def test_quantile_bins_keep_order_and_ties(levels, bins):
+def test_quantile_bins_keep_order_and_ties(levels: list[int], bins: int):
     """Equal levels share a bin, a higher level never has a lower one, and none lies outside."""
     place = quantile_bins(levels, bins)
     assert all(0 <= p < bins for p in place)
     pairs = sorted(zip(levels, place.tolist(), strict=True))
-    assert all(a[1] <= b[1] for a, b in zip(pairs, pairs[1:], strict=False))
-    assert all(a[1] == b[1] for a, b in zip(pairs, pairs[1:], strict=False) if a[0] == b[0])
+    assert all(a[1] <= b[1] for a, b in pairwise(pairs))
+    assert all(a[1] == b[1] for a, b in pairwise(pairs) if a[0] == b[0])
