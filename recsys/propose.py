@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property, lru_cache
@@ -17,7 +18,7 @@ from boundary.history import History
 from boundary.words import SOURCE_NAMES, Kind, Source, Tier
 from recsys.compose import compose, explore_draws, user_seed
 from recsys.fitting import evidence_of, stored
-from recsys.models import TopK, Trace
+from recsys.models import TopK, Trace, kernel
 
 if TYPE_CHECKING:
     from boundary.gate import Gate
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("cornerstore")
 DEPTH, DEPTH_A_SLOT = 100, 5  # personal candidates: a floor, and how many for each slot asked for
 SHELF, SHELF_A_SLOT = 100, 5  # candidates from the crowd shelf, likewise
-SLOTS_A_DRAW = 5  # one item is explored for as many slots
+SLOTS_A_DRAW = 10  # one item is explored for as many slots
 
 
 @dataclass(frozen=True)
@@ -81,8 +82,8 @@ class Proposer:
         bought = stored(history.only(self._bought(history, shoppers) | from_session), items=self.catalogue.items)
         try:
             personal = self._personal(user_ids, history, mask, from_session, bought, shoppers, request, within)
-        except Exception:
-            log.exception("the recommender failed: nothing personal is proposed")
+        except Exception as error:  # noqa: BLE001 (whatever it is, nothing personal is shown)
+            _tell_failure(error)
             personal = _broken(user_ids)
         shelf = self.bundle.crowd
         on_shelf = np.arange(len(shelf)) if within is None else np.flatnonzero(within[shelf])
@@ -114,7 +115,7 @@ class Proposer:
         An item whose source can no longer be made true is no candidate: its score is NaN, and the guard withholds it.
         """
         mask = self.gate.admit(history, shoppers, now=request.now).mask
-        items, model, blind = self.catalogue.items, self.bundle.model, self.bundle.blindfold
+        items, model = self.catalogue.items, self.bundle.model
         rows = np.fromiter((self.catalogue.row_of.get(item, -1) for item in kept.item_ids), np.int32)
         words = {name: code for code, name in enumerate(SOURCE_NAMES)}
         source = np.fromiter((words.get(word, len(words)) for word in kept.sources), np.uint8)
@@ -131,16 +132,14 @@ class Proposer:
         evidence = evidence_of(history.only(mask), self.bundle.weighing, items=items, now=request.now)
         if len(own) and evidence.nnz:
             try:
-                vectors = model.vectors(evidence)
-                if vectors is not None and blind is not None:
-                    vectors = blind.apply(vectors)
+                vectors = self._vectors(evidence)
                 scores = model.scores(evidence, np.zeros(len(own), np.int32), rows[own], vectors=vectors)
                 best = TopK(np.array([0, len(own)], np.int64), rows[own], scores)
                 found = self._measured(user_ids, best, evidence, shoppers, request)
                 score[own], close[own] = found.score, found.closeness
                 share[own], past[own] = found.trace_share, found.evidence_row
-            except Exception:
-                log.exception("the recommender failed: nothing personal is proposed")
+            except Exception as error:  # noqa: BLE001 (whatever it is, nothing personal is shown)
+                _tell_failure(error)
         return Candidates.of(
             user_ids, [0, len(rows)], item_row=rows, score=score, source=source, closeness=close, trace_share=share,
             evidence_row=past,
@@ -193,20 +192,34 @@ class Proposer:
         request: Request,
         within: npt.NDArray[np.bool_] | None,
     ) -> Candidates:
-        items, model, blind = self.catalogue.items, self.bundle.model, self.bundle.blindfold
+        items, model = self.catalogue.items, self.bundle.model
         evidence = evidence_of(
             history.only(mask), self.bundle.weighing, items=items, now=request.now, fresh=from_session[mask]
         )
         if not items or not evidence.nnz:
             return _nothing(user_ids)
-        vectors = model.vectors(evidence)
-        if vectors is not None and blind is not None:
-            vectors = blind.apply(vectors)
+        vectors = self._vectors(evidence)
         open_to = self.products if within is None else self.products & within
         best = self._best(evidence, bought, vectors, open_to, request)
         if request.also is not None:
             best = _also(model, evidence, vectors, best, request.also)
         return self._measured(user_ids, best, evidence, shoppers, request)
+
+    def _vectors(self, evidence: csr_matrix) -> npt.NDArray[np.float32] | None:
+        """Return the blinded user vectors, (U, d); the same numbers for a user alone and in a block."""
+        vectors, blind = self.bundle.model.vectors(evidence), self.bundle.blindfold
+        if vectors is None or blind is None:
+            return vectors
+        blinded = np.empty_like(vectors)
+        kernel.blind(*self._blindfold, vectors, blinded)
+        return blinded
+
+    @cached_property
+    def _blindfold(self) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        """The blindfold as the compiler likes it."""
+        assert self.bundle.blindfold is not None  # noqa: S101 (``_vectors`` looked)
+        matrix, offset = self.bundle.blindfold.matrix, self.bundle.blindfold.offset
+        return np.ascontiguousarray(matrix, np.float32), np.ascontiguousarray(offset, np.float32)
 
     def _measured(
         self, user_ids: Sequence[str], best: TopK, evidence: csr_matrix, shoppers: Shoppers, request: Request
@@ -328,6 +341,12 @@ def _unproposed(block: Candidates, row: int) -> Candidates:
         if f.name not in {"user_ids", "offsets", "user_row"}
     }
     return Candidates(block.user_ids, np.array([0, block.rows + 1], np.int64), **columns)
+
+
+def _tell_failure(error: Exception) -> None:
+    """Log what failed and where, but not its text: that may name a shopper."""
+    where = "".join(traceback.format_tb(error.__traceback__))
+    log.error("the recommender failed (%s): nothing personal is proposed\n%s", type(error).__name__, where)
 
 
 def _nothing(user_ids: Sequence[str]) -> Candidates:

@@ -157,3 +157,10 @@ def largest(
             at += past
             if who >= 0:
                 share[c], evidence_row[c] = most / total, indices[low + who]
+
+
+@njit(nogil=True, cache=True)
+def blind(matrix: Array, offset: Array, vectors: Array, out: Array) -> None:
+    """Fill out (U, d) with matrix (d, d) x vector + offset (d,) for each of the vectors (U, d), one by one."""
+    for user in range(len(vectors)):
+        out[user] = np.dot(matrix, vectors[user]) + offset

@@ -282,7 +282,7 @@ def test_a_rule_that_breaks_withholds(bundle: Bundle, monkeypatch: pytest.Monkey
     def broken(*_: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(RULES["upsell"], "value", broken)
+    monkeypatch.setattr(RULES["opted_out"], "__call__", broken)
     slate = Engine(bundle, ledger=open_ledger("sqlite://")).score(WHO, now=NOW)
     assert {item.source for item in slate.items} == {"crowd"}
     assert slate.withheld["rule_error"] > 0
