@@ -95,9 +95,7 @@ def demo(out: Out = Path("runs/demo"), seed: Seed = 7, policy: PolicyName = "def
         counts = prepare_tables(out, progress=tell)
     for name in ("events", "catalogue", "customers"):
         kept, rejected = counts[name]["kept"], counts[name]["rejected"]
-        console.print(
-            f"  {name}: {kept:,} rows kept, {rejected:,} kept aside with a reason in {out / 'rejects'}"
-        )
+        console.print(f"  {name}: {kept:,} rows kept, {rejected:,} kept aside with a reason in {out / 'rejects'}")
     shop = read_shop(out, rejects=out / "rejects" / "again", console=Console(quiet=True))
     now = latest(shop.events)
     with _steps("Fitting the shop") as tell:
@@ -154,9 +152,10 @@ def fit(
     out: Out = Path("runs/bundle"),
     policy: PolicyName = "default",
     model: Annotated[str, typer.Option(help="Which recommender.")] = "",
-    setting: Annotated[
-        list[str] | None, typer.Option(help="A model's setting, name=value; repeat.")
-    ] = None,
+    setting: Annotated[list[str] | None, typer.Option(help="A model's setting, name=value; repeat.")] = None,
+    engine_kind: Annotated[str, typer.Option("--engine", help="local, or spark to train with MLlib.")] = "local",
+    master: Annotated[str, typer.Option(help="Spark's master, e.g. spark://host:7077.")] = "local[*]",
+    tune: Annotated[int, typer.Option(help="Try this many models and settings on later weeks first.")] = 0,
     now: Now = None,
     seed: Seed = 7,
 ) -> None:
@@ -167,14 +166,20 @@ def fit(
     from boundary.taxonomy import Taxonomy
     from data.complete_journey import TAXONOMY
     from recsys.engine import policy_of
+    from recsys.forgetting import Forgotten
     from recsys.shop import fit_shop, latest, read_shop
 
     rules, families = policy_of(policy), Taxonomy.load(taxonomy or TAXONOMY)
     shop = read_shop(data, rejects=out.parent / f"{out.name}.rejects", console=console)
     moment = latest(shop.events) if now is None else _moment(now)
     choice = _default_choice(seed, model=model, settings=_settings(setting or []))
+    if tune:
+        choice = _tuned(shop, taxonomy=families, policy=rules, trials=tune, seed=seed, now=moment)
     with _steps("Fitting the shop") as tell:
-        bundle = fit_shop(shop, taxonomy=families, policy=rules, choice=choice, now=moment, tell=tell)
+        bundle = fit_shop(
+            shop, taxonomy=families, policy=rules, choice=choice, now=moment, tell=tell,
+            spark=master if _on_spark(engine_kind) else None, forgotten=Forgotten.load(out) if out.exists() else None,
+        )  # fmt: skip
         bundle.save(out)
     for entry in families.idle(bundle.catalogue_table):
         console.print(
@@ -185,9 +190,7 @@ def fit(
         f"turned away at the first door: {bundle.facts['events_turned_away'] or 'none'}"
     )
     if bundle.blindfold is None:
-        console.print(
-            f"[yellow]{choice.model}:[/] no blindfold: the model has no user vectors, or the strength is 0"
-        )
+        console.print(f"[yellow]{choice.model}:[/] no blindfold: the model has no user vectors, or the strength is 0")
     console.print(f"bundle is in {out}")
 
 
@@ -195,9 +198,7 @@ def fit(
 def score(
     bundle: BundleAt,
     out: Out = Path("runs/slates"),
-    users: Annotated[
-        Path | None, typer.Option(help="Text file with a user id a line; default: every shopper.")
-    ] = None,
+    users: Annotated[Path | None, typer.Option(help="Text file with a user id a line; default: every shopper.")] = None,
     user: Annotated[list[str] | None, typer.Option(help="Only this shopper, on screen; repeat.")] = None,
     n: Annotated[int, typer.Option("-n", help="Slots.")] = 10,
     surface: Annotated[str, typer.Option(help="home, product, email, push, ...")] = "home",
@@ -208,6 +209,8 @@ def score(
     withheld: Annotated[bool, typer.Option(help="Also write withheld rows with their reasons.")] = False,
     resume: Annotated[bool, typer.Option(help="Go on with a batch that was cut off.")] = False,
     block: Annotated[int, typer.Option(help="Shoppers scored at once.")] = 1024,
+    engine_kind: Annotated[str, typer.Option("--engine", help="local or spark.")] = "local",
+    master: Annotated[str, typer.Option(help="Spark's master, e.g. spark://host:7077.")] = "local[*]",
     now: Now = None,
 ) -> None:
     """Score shoppers through the boundary, into Parquet.
@@ -222,19 +225,22 @@ def score(
     engine = Engine.load(bundle, ledger=ledger, policy=policy)
     moment = int(engine.bundle.facts["fitted_for"]) if now is None else _moment(now)
     if ledger is None:
-        console.print(
-            "[yellow]no ledger:[/] nothing is known of earlier exposures; everybody gets the crowd shelf"
-        )
+        console.print("[yellow]no ledger:[/] nothing is known of earlier exposures; everybody gets the crowd shelf")
     if user:
         for one in user:
             _show(engine.score(one, n=n, surface=surface, intent=intent, now=moment, reserve=record), engine)
         return
     ids = _lines(users) if users else [one for one in engine.bundle.user_ids if one]
-    order = Order(
-        n=n, surface=surface, intent=intent, now=moment, block=block, withheld=withheld, record=record
-    )
+    order = Order(n=n, surface=surface, intent=intent, now=moment, block=block, withheld=withheld, record=record)
     with _count("Scoring") as progress:
-        manifest = score_users(engine, ids, out, order, resume=resume, progress=progress)
+        if _on_spark(engine_kind):
+            from recsys.spark import score_users_spark
+
+            manifest = score_users_spark(
+                bundle, ids, out, order, master=master, ledger=ledger, policy=policy, resume=resume, progress=progress
+            )
+        else:
+            manifest = score_users(engine, ids, out, order, resume=resume, progress=progress)
     console.print(f"{manifest['scored']:,} shoppers, {manifest['shown']:,} slots: {manifest['sources']}")
     console.print(f"withheld: {manifest['withheld']}")
     console.print(f"slates are in {out / 'slates'}, the manifest in {out / 'manifest.json'}")
@@ -274,11 +280,45 @@ def explain(
         word = "-" if rule.withheld is None else ("[red]withheld[/]" if rule.withheld else "passed")
         if rule.enforce == "shadow":
             word += " (shadow)"
-        grid.add_row(
-            rule.rule, rule.family, word, _number(rule.value), _number(rule.limit), rule.remedy or ""
-        )
+        grid.add_row(rule.rule, rule.family, word, _number(rule.value), _number(rule.limit), rule.remedy or "")
     console.print(grid)
     console.print(f"to the shopper: {told.to_shopper}")
+
+
+@app.command()
+def forget(
+    user_id: str,
+    bundle: BundleAt,
+    ledger: LedgerUrl = None,
+    slates: Annotated[list[Path] | None, typer.Option(help="Parquet, or folders of it, with kept slates.")] = None,
+) -> None:
+    """Remove what is kept of a shopper: events, ledger entries, feedback, kept slates; the next slate is a guest's.
+
+    Example: [bold]cornerstore forget 1228 --bundle runs/bundle --ledger sqlite:///runs/ledger.db[/]
+    """
+    from recsys.engine import Engine
+
+    engine = Engine.load(bundle, ledger=ledger)
+    gone = engine.forget(user_id, slates=slates or [])
+    console.print(
+        f"removed {gone.events:,} events, {gone.exposures:,} exposures, {gone.slate_rows:,} rows of kept slates"
+    )
+    if ledger is None:
+        console.print("[yellow]no ledger given:[/] what a ledger keeps of the shopper still stands there")
+    if gone.retrain_by is not None:
+        due = datetime.fromtimestamp(gone.retrain_by / 1e6, tz=UTC)
+        console.print(f"item factors learned from the shopper: fit again by {due:%Y-%m-%d}")
+
+
+@app.command()
+def status(bundle: BundleAt, ledger: LedgerUrl = None) -> None:
+    """Show what a bundle holds, whether the ledger answers, and by when a new fit is due.
+
+    Example: [bold]cornerstore status --bundle runs/bundle --ledger sqlite:///runs/ledger.db[/]
+    """
+    from recsys.engine import Engine
+
+    sys.stdout.write(json.dumps(Engine.load(bundle, ledger=ledger).status(), indent=2) + "\n")
 
 
 @policy_app.command()
@@ -327,6 +367,12 @@ def schema() -> None:
     sys.stdout.write(json.dumps(json_schema(), indent=2) + "\n")
 
 
+def _on_spark(kind: str) -> bool:
+    if kind not in {"local", "spark"}:
+        raise typer.BadParameter(f"--engine must be local or spark but got {kind!r}")
+    return kind == "spark"
+
+
 def _show(slate: Any, engine: Any) -> None:
     grid = Grid("", "item", "title", "source", "why", title=f"{slate.user_id}: {slate.tier}")
     for place, item in enumerate(slate.items, 1):
@@ -338,10 +384,26 @@ def _show(slate: Any, engine: Any) -> None:
 
 def _default_choice(seed: int, *, model: str = "", settings: dict[str, Any] | None = None) -> Choice:
     from recsys.interactions import Weighing
-    from recsys.shop import Choice
+    from recsys.shop import KINDS, Choice
 
-    settings = settings or {}
-    return Choice(model or "als", settings, Weighing({"purchase": 1.0, "cart": 1.0, "view": 0.3}), seed)
+    return Choice(model or "als", settings or {}, Weighing(KINDS), seed)
+
+
+def _tuned(shop: Any, *, taxonomy: Any, policy: Any, trials: int, seed: int, now: int) -> Choice:
+    """Search model and settings by later weeks, print the best trials, and return the choice."""
+    from recsys.shop import Choice, tune_shop
+
+    with _steps("Tuning on later weeks") as tell:
+        best = tune_shop(
+            shop, taxonomy=taxonomy, policy=policy, trials=trials, seed=seed, now=now,
+            progress=lambda done, of, figure: tell(f"{done} of {of}, best NDCG@20 {figure:.4f}", done / of),
+        )  # fmt: skip
+    grid = Grid("model", "half-life", "NDCG@20", "seconds", "settings")
+    for row in best.table.sort("ndcg", descending=True).head(10).iter_rows(named=True):
+        days = "none" if row["half_life_days"] is None else f"{row['half_life_days']:g} d"
+        grid.add_row(row["model"], days, f"{row['ndcg']:.4f}", f"{row['seconds']:.1f}", row["settings"])
+    console.print(grid)
+    return Choice(best.model, best.settings, best.weighing, seed)
 
 
 def _settings(given: list[str]) -> dict[str, Any]:
@@ -372,9 +434,7 @@ def _lines(path: Path) -> list[str]:
     try:
         return list(dict.fromkeys(line for line in path.read_text(encoding="utf-8").splitlines() if line))
     except (OSError, UnicodeDecodeError) as error:
-        raise TableError(
-            f"{path} cannot be read ({error}); give a text file with a user id a line"
-        ) from error
+        raise TableError(f"{path} cannot be read ({error}); give a text file with a user id a line") from error
 
 
 def _number(value: float | None) -> str:

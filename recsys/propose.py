@@ -267,7 +267,8 @@ class Proposer:
     def _bought(self, history: History, shoppers: Shoppers) -> npt.NDArray[np.bool_]:
         """Purchases that may be known of: none of a guest's."""
         known: npt.NDArray[np.bool_] = (shoppers.tier != Tier.GUEST)[history.user_row]
-        return known & (history.kind == Kind.PURCHASE)
+        bought: npt.NDArray[np.bool_] = known & (history.kind == Kind.PURCHASE)
+        return bought
 
     def _within(self, within: str | Sequence[str] | None) -> npt.NDArray[np.bool_] | None:
         if within is None:

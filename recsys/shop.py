@@ -8,18 +8,29 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from boundary.catalogue import Catalogue
+from boundary.gate import Gate
+from boundary.history import Exposures, History
+from boundary.shoppers import Customers
 from boundary.tables import Table, TableError, read_table, write_rejects
-from recsys.fitting import Step, fit_bundle
+from recsys.fitting import Step, evidence_of, fit_bundle, purchases
 from recsys.models import make_model
+from recsys.quality import discoveries, temporal_cut
+from recsys.tuning import Tuned, tune
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from rich.console import Console
 
     from boundary.policy import Policy
     from boundary.taxonomy import Taxonomy
     from recsys.bundle import Bundle
+    from recsys.forgetting import Forgotten
     from recsys.interactions import Weighing
+    from recsys.models import Recommender
 
+KINDS = {"purchase": 1.0, "cart": 1.0, "view": 0.3}  # how much an event of a kind weighs as evidence
 SUFFIXES = (".parquet", ".csv")
 
 
@@ -53,9 +64,7 @@ def read_shop(folder: str | Path, *, rejects: str | Path, console: Console) -> S
     folder, rejects = Path(folder), Path(rejects)
     tables: dict[str, Table] = {}
     for name in ("events", "catalogue", "customers"):
-        path = next(
-            (folder / f"{name}{suffix}" for suffix in SUFFIXES if (folder / f"{name}{suffix}").exists()), None
-        )
+        path = next((folder / f"{name}{suffix}" for suffix in SUFFIXES if (folder / f"{name}{suffix}").exists()), None)
         if path is None:
             if name == "customers":
                 console.print(
@@ -69,15 +78,11 @@ def read_shop(folder: str | Path, *, rejects: str | Path, console: Console) -> S
     known = set(tables["catalogue"].rows["item_id"])
     strangers = int((~tables["events"].rows["item_id"].is_in(list(known))).sum())
     if strangers:
-        console.print(
-            f"[yellow]events:[/] {strangers:,} name an item that the catalogue does not hold: no evidence"
-        )
+        console.print(f"[yellow]events:[/] {strangers:,} name an item that the catalogue does not hold: no evidence")
     if tables["catalogue"].rows["promoted"].is_null().all() and len(tables["catalogue"].rows):
         console.print("[yellow]catalogue:[/] no word on what is promoted: every item counts as promoted")
     customers = tables.get("customers")
-    return Shop(
-        tables["events"].rows, tables["catalogue"].rows, None if customers is None else customers.rows
-    )
+    return Shop(tables["events"].rows, tables["catalogue"].rows, None if customers is None else customers.rows)
 
 
 def tell_rejects(table: Table, path: Path, console: Console) -> None:
@@ -91,9 +96,21 @@ def tell_rejects(table: Table, path: Path, console: Console) -> None:
 
 
 def fit_shop(
-    shop: Shop, *, taxonomy: Taxonomy, policy: Policy, choice: Choice, now: int, tell: Step | None = None
+    shop: Shop,
+    *,
+    taxonomy: Taxonomy,
+    policy: Policy,
+    choice: Choice,
+    now: int,
+    tell: Step | None = None,
+    spark: str | None = None,
+    forgotten: Forgotten | None = None,
 ) -> Bundle:
-    """Fit a shop as chosen, on its events up to ``now``."""
+    """Fit a shop as chosen, on its events up to ``now``; ``spark`` is a master on which the factors are trained.
+
+    Raises:
+        ModelError: there is no such model or setting, or the model cannot be trained on Spark.
+    """
     events = shop.events.filter(pl.col("at").dt.timestamp("us") <= now)
     return fit_bundle(
         events,
@@ -101,11 +118,45 @@ def fit_shop(
         shop.customers,
         taxonomy=taxonomy,
         policy=policy,
-        model=make_model(choice.model, **choice.settings),
+        model=_model(choice, spark),
         weighing=choice.weighing,
         now=now,
         seed=choice.seed,
         step=tell,
+        forgotten=forgotten,
+    )
+
+
+def tune_shop(
+    shop: Shop,
+    *,
+    taxonomy: Taxonomy,
+    policy: Policy,
+    trials: int,
+    seed: int,
+    now: int,
+    progress: Callable[[int, int, float], None] | None = None,
+) -> Tuned:
+    """Search model and settings on what the first 80 % of the weeks admit, judged by the discoveries of the rest."""
+    events = shop.events.filter(pl.col("at").dt.timestamp("us") <= now)
+    cut = temporal_cut(events)
+    items = Catalogue.compile(shop.catalogue, taxonomy)
+    users = events["user_id"].unique().sort().to_list()
+    early = pl.col("at").dt.timestamp("us") <= cut
+    before = History.from_frame(events.filter(early), users, items.row_of)
+    after = History.from_frame(events.filter(~early), users, items.row_of)
+    gate = Gate(items, policy.replace({"admit.proxy_z": None}))
+    customers = Customers.compile(shop.customers, users, items.families)
+    shoppers = gate.meet(customers, before, Exposures.empty(len(users)), now=cut)
+    admitted = before.only(gate.admit(before, shoppers, now=cut).mask)
+    return tune(
+        lambda weighing: evidence_of(admitted, weighing, items=items.items, now=cut),
+        discoveries(before, after, items=items.items),
+        purchases(before, items=items.items),
+        trials=trials,
+        seed=seed,
+        kinds=KINDS,
+        progress=progress,
     )
 
 
@@ -113,3 +164,15 @@ def latest(events: pl.DataFrame) -> int:
     """Return the moment just after the last event, microseconds UTC; 0 without any."""
     last = events["at"].dt.timestamp("us").max()
     return 0 if last is None else int(last) + 1  # type: ignore[arg-type]
+
+
+def _model(choice: Choice, spark: str | None) -> Recommender:
+    model = make_model(choice.model, **choice.settings)
+    if spark is None:
+        return model
+    from recsys.models import ALS, ModelError
+    from recsys.spark import SparkALS
+
+    if not isinstance(model, ALS):
+        raise ModelError(f"`model` must be als to be trained on Spark but got {choice.model!r}")
+    return SparkALS(als=model, master=spark)  # type: ignore[return-value]
