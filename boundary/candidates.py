@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -24,8 +24,10 @@ class CandidateError(ValueError):
     """The arrays of a block do not fit together."""
 
 
-def _unmeasured(size: int) -> Floats:
-    return np.full(size, np.nan, dtype=np.float32)
+_COLUMNS: dict[str, type[np.generic]] = {
+    "offsets": np.int64, "item_row": np.int32, "score": np.float32, "source": np.uint8, "closeness": np.float32,
+    "trace_share": np.float32, "evidence_row": np.int32, "propensity": np.float32,
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,9 @@ class Candidates:
         trace_share: (R,) float32, the largest share of the score that one past item carries.
         evidence_row: (R,) int32, the past item that carries most of the score; -1 is none.
         propensity: (R,) float32, probability with which an explore row was drawn.
+
+    Arrays of another type or layout are converted: a row that is no whole number, or none that fits, becomes -1, and a
+    source that is no code becomes 255; both are withheld.
 
     Raises:
         CandidateError: lengths differ or offsets do not rise from 0 to R.
@@ -66,19 +71,15 @@ class Candidates:
     user_row: Rows = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        for name, kind in _COLUMNS.items():
+            object.__setattr__(self, name, flat(getattr(self, name), kind))
         size = len(self.item_row)
-        if len(self.offsets) != len(self.user_ids) + 1:
-            raise CandidateError(
-                f"offsets must have {len(self.user_ids) + 1} entries (users + 1) but have {len(self.offsets)}"
-            )
-        widths = np.diff(self.offsets)
-        if self.offsets[0] != 0 or self.offsets[-1] != size or (widths < 0).any():
-            raise CandidateError(f"offsets must rise from 0 to the number of rows, {size}")
-        for name in ("score", "source", "closeness", "trace_share", "evidence_row", "propensity"):
-            if len(getattr(self, name)) != size:
+        check_offsets(self.offsets, users=len(self.user_ids), size=size)
+        for name in _COLUMNS:
+            if name != "offsets" and len(getattr(self, name)) != size:
                 raise CandidateError(f"{name} must have {size} rows but has {len(getattr(self, name))}")
         object.__setattr__(
-            self, "user_row", np.repeat(np.arange(len(self.user_ids), dtype=np.int32), widths)
+            self, "user_row", np.repeat(np.arange(len(self.user_ids), dtype=np.int32), np.diff(self.offsets))
         )
 
     @property
@@ -96,7 +97,7 @@ class Candidates:
         offsets: npt.ArrayLike,
         *,
         item_row: npt.ArrayLike,
-        score: npt.ArrayLike,
+        score: npt.ArrayLike | None,
         source: npt.ArrayLike | None = None,
         closeness: npt.ArrayLike | None = None,
         trace_share: npt.ArrayLike | None = None,
@@ -104,24 +105,21 @@ class Candidates:
         propensity: npt.ArrayLike | None = None,
     ) -> Candidates:
         """Build a block from array-likes; what is left out counts as unmeasured, a missing source as personal."""
-        items = np.asarray(item_row, dtype=np.int32)
-        size = len(items)
+        size = len(np.atleast_1d(np.asarray(item_row)))
 
-        def floats(given: npt.ArrayLike | None) -> Floats:
-            return _unmeasured(size) if given is None else np.asarray(given, dtype=np.float32)
+        def given(values: npt.ArrayLike | None, missing: float) -> Any:
+            return np.full(size, missing) if values is None else values
 
         return cls(
             user_ids=user_ids,
-            offsets=np.asarray(offsets, dtype=np.int64),
-            item_row=items,
-            score=np.asarray(score, dtype=np.float32),
-            source=np.zeros(size, np.uint8) if source is None else np.asarray(source, dtype=np.uint8),
-            closeness=floats(closeness),
-            trace_share=floats(trace_share),
-            evidence_row=np.full(size, -1, np.int32)
-            if evidence_row is None
-            else np.asarray(evidence_row, dtype=np.int32),
-            propensity=floats(propensity),
+            offsets=given(offsets, 0),
+            item_row=given(item_row, -1),
+            score=given(score, np.nan),
+            source=given(source, 0),
+            closeness=given(closeness, np.nan),
+            trace_share=given(trace_share, np.nan),
+            evidence_row=given(evidence_row, -1),
+            propensity=given(propensity, np.nan),
         )
 
     @classmethod
@@ -136,7 +134,7 @@ class Candidates:
             row_of_item: item id to catalogue row.
 
         Raises:
-            CandidateError: a column is missing or a source is not one of the four words.
+            CandidateError: a column is missing, a user is null, or a source is none of the words.
 
         Example:
             >>> import polars as pl
@@ -147,54 +145,94 @@ class Candidates:
         for name in ("user_id", "item_id", "score"):
             if name not in frame.columns:
                 raise CandidateError(f"candidates need a column `{name}`; found {', '.join(frame.columns)}")
-        users = list(dict.fromkeys(frame["user_id"].cast(str).to_list()))
-        if None in users:
+        import polars as pl
+
+        ids = frame["user_id"].cast(pl.String)
+        if ids.null_count():
             raise CandidateError("candidates have a null user_id; give every row the user it is for")
-        place = {user: row for row, user in enumerate(users)}
-        owner = np.fromiter((place[u] for u in frame["user_id"].cast(str)), np.int64, len(frame))
+        users = ids.unique(maintain_order=True)
+        owner = frame.select(_codes(ids, users, range(len(users)))).to_series().to_numpy()
         order = np.argsort(owner, kind="stable")
-        names = frame.columns
+        known = pl.Series(list(row_of_item), dtype=pl.String)
 
         def rows_of(column: str) -> Rows:
-            ids = frame[column].cast(str).to_list()
-            rows = np.fromiter((row_of_item.get(i, -1) for i in ids), np.int32, len(ids))
-            return rows[order]
+            rows = _codes(frame[column].cast(pl.String), known, list(row_of_item.values()))
+            return frame.select(rows).to_series().to_numpy()[order]
 
         def floats(column: str) -> Floats | None:
-            if column not in names:
+            if column not in frame.columns:
                 return None
-            values = frame[column].cast(float, strict=False).fill_null(float("nan"))
-            return values.to_numpy().astype(np.float32)[order]
+            return frame[column].cast(pl.Float64, strict=False).fill_null(float("nan")).to_numpy()[order]
 
         source = None
-        if "source" in names:
-            words = frame["source"].to_list()
-            wrong = sorted({str(word) for word in words} - set(SOURCE_NAMES))
+        if "source" in frame.columns:
+            words = frame["source"].cast(pl.String)
+            wrong = sorted(str(word) for word in words.unique().to_list() if word not in SOURCE_NAMES)
             if wrong:
                 raise CandidateError(f"source must be one of {', '.join(SOURCE_NAMES)} but got {wrong[0]!r}")
-            source = np.array([SOURCE_NAMES.index(word) for word in words], np.uint8)[order]
-        score = floats("score")
+            codes = _codes(words, pl.Series(SOURCE_NAMES), range(len(SOURCE_NAMES)))
+            source = frame.select(codes).to_series().to_numpy()[order]
         return cls.of(
-            users,
+            users.to_list(),
             np.concatenate([[0], np.cumsum(np.bincount(owner, minlength=len(users)))]),
             item_row=rows_of("item_id"),
-            score=score if score is not None else _unmeasured(len(frame)),
+            score=floats("score"),
             source=source,
             closeness=floats("closeness"),
             trace_share=floats("trace_share"),
-            evidence_row=rows_of("evidence_id") if "evidence_id" in names else None,
+            evidence_row=rows_of("evidence_id") if "evidence_id" in frame.columns else None,
             propensity=floats("propensity"),
         )
 
     def take(self, users: npt.NDArray[np.int64]) -> Candidates:
         """Return the block of the given user positions, in that order."""
         rows, offsets = rows_of_users(self.offsets, users)
-        columns = {
-            f.name: getattr(self, f.name)[rows]
-            for f in fields(self)
-            if f.name not in {"user_ids", "offsets", "user_row"}
-        }
+        columns = {name: getattr(self, name)[rows] for name in _COLUMNS if name != "offsets"}
         return Candidates(user_ids=[self.user_ids[u] for u in users], offsets=offsets, **columns)
+
+
+def flat(values: npt.ArrayLike, kind: type[np.generic]) -> npt.NDArray[Any]:
+    """Return an array as the kernels read it: of this type, one dimension, in one piece.
+
+    A whole number that is none or does not fit becomes -1, or 255 where only a code from 0 on fits.
+
+    Example:
+        >>> flat([1.0, 1.5, 2**40, float("nan")], np.int32).tolist(), flat([1, 256], np.uint8).tolist()
+        ([1, -1, -1, -1], [1, 255])
+    """
+    found = np.asarray(values)
+    if found.dtype == kind:
+        fits = found
+    elif issubclass(kind, np.floating):
+        with np.errstate(over="ignore"):
+            fits = found.astype(kind)
+    else:
+        bounds, missing = np.iinfo(kind), (255 if kind is np.uint8 else -1)
+        numbers = found.astype(np.float64) if found.dtype.kind not in "iub" else found
+        fine = (numbers >= bounds.min) & (numbers <= bounds.max) & (numbers == np.floor(numbers))
+        fits = np.where(fine, numbers, missing).astype(kind)
+    flags = fits.flags
+    if fits.ndim == 1 and flags.c_contiguous and flags.writeable:
+        return fits
+    return np.array(fits.reshape(-1))
+
+
+def check_offsets(offsets: Offsets, *, users: int, size: int) -> None:
+    """Refuse offsets that do not part ``size`` rows among ``users``.
+
+    Raises:
+        CandidateError: with what they must be.
+    """
+    if len(offsets) != users + 1:
+        raise CandidateError(f"offsets must have {users + 1} entries (users + 1) but have {len(offsets)}")
+    if offsets[0] != 0 or offsets[-1] != size or (users > 1 and (offsets[1:] < offsets[:-1]).any()):
+        raise CandidateError(f"offsets must rise from 0 to the number of rows, {size}")
+
+
+def _codes(values: pl.Series, words: pl.Series, codes: Sequence[int]) -> pl.Expr:
+    import polars as pl
+
+    return pl.lit(values).replace_strict(words, pl.Series(codes, dtype=pl.Int64), default=-1, return_dtype=pl.Int64)
 
 
 def rows_of_users(offsets: Offsets, users: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], Offsets]:

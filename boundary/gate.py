@@ -58,39 +58,52 @@ class Gate:
     def admit(self, history: History, shoppers: Shoppers, *, now: int) -> Admission:
         """Decide which of a block's events may be remembered as evidence.
 
+        What is turned away: events with what the shop does not know or cannot place in time (``unknown``), sensitive
+        items and, where the policy says so, their proxies, unless the shopper opted in; events of who did not agree or
+        opted out; events older than the tier's retention (``stale``); kinds of event that are none of the tier's
+        (``disproportionate``). An event counts for each of its reasons.
+
         Args:
             history: events of U users.
             shoppers: (U,) from ``meet``.
             now: microseconds UTC.
+
+        Raises:
+            CandidateError: history and shoppers are of different numbers of users.
         """
-        customers, tiers = shoppers.customers, shoppers.tier
+        _same_users(shoppers.users, history=history)
+        customers, tiers, owner, things = shoppers.customers, shoppers.tier, history.user_row, self.catalogue
+        terms = self.policy.admit
         mask = np.ones(len(history.at), bool)
         counts: dict[str, int] = {}
-        owner, terms = history.user_row, self.policy.admit
 
         def turn_away(reason: str, which: Flags) -> None:
             found = int(np.count_nonzero(which))
             if found:
-                counts[reason] = counts.get(reason, 0) + found
+                counts[reason] = found
                 np.logical_and(mask, ~which, out=mask)
 
-        known = (history.item_row >= 0) & (history.item_row < self.catalogue.items)
-        turn_away("unknown", ~known)
-        if self.catalogue.items:
+        known = (history.item_row >= 0) & (history.item_row < things.items)
+        placed_in_time = (history.at <= now) & (history.kind < len(KIND_NAMES))
+        if things.items:
             item = np.where(known, history.item_row, 0)
-            turn_away("unknown", known & self.catalogue.unclassified[item])
+            turn_away("unknown", ~known | ~placed_in_time | things.unclassified[item])
+            asked = customers.optin_bits[owner]
             if terms.sensitive == "enforce":
-                asked = customers.optin_bits[owner] if customers.optin_bits.any() else np.uint32(0)
-                turn_away("sensitive_category", known & ((self.catalogue.family_bits[item] & ~asked) != 0))
+                turn_away("sensitive_category", known & ((things.family_bits[item] & ~asked) != 0))
             if terms.proxy_z is not None:
-                speaks = (self.catalogue.proxy_lift >= terms.proxy_lift) & (self.catalogue.proxy_z >= terms.proxy_z)
-                turn_away("sensitive_proxy", known & speaks.any(axis=0)[item])
+                told = ~(things.proxy_lift < terms.proxy_lift) & ~(things.proxy_z < terms.proxy_z)
+                bits = (told.T << np.arange(len(told), dtype=np.uint32)).sum(axis=1, dtype=np.uint32)
+                turn_away("sensitive_proxy", known & ((bits[item] & ~asked) != 0))
+        else:
+            turn_away("unknown", np.ones(len(known), bool))
         turn_away("no_consent", ~customers.agreed_to(PERSONALISE)[owner])
         turn_away("opted_out", customers.opted_out[owner])
         retention = np.array([self.policy.tiers[tier].retention_days for tier in Tier]) * MICROSECONDS_A_DAY
         turn_away("stale", now - history.at > retention[tiers][owner])
-        allowed = np.array([[kind in self.policy.tiers[tier].evidence for kind in KIND_NAMES] for tier in Tier])
-        turn_away("disproportionate", ~allowed[tiers[owner], history.kind])
+        kinds = [[kind in self.policy.tiers[tier].evidence for kind in KIND_NAMES] for tier in Tier]
+        allowed = np.array([[*line, False] for line in kinds])
+        turn_away("disproportionate", ~allowed[tiers[owner], np.minimum(history.kind, len(KIND_NAMES))])
         return Admission(mask, counts)
 
     def screen(

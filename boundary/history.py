@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from boundary.candidates import rows_of_users
+from boundary.candidates import CandidateError, check_offsets, flat, rows_of_users
 from boundary.words import KIND_NAMES, Kind
 
 if TYPE_CHECKING:
@@ -19,11 +19,31 @@ if TYPE_CHECKING:
 Times = npt.NDArray[np.int64]
 ENTRY_KINDS = ("shown", "dismiss", "too_personal", "too_often", "too_pushy")
 SHOWN, DISMISSED = 0, 1
+_EVENT_COLUMNS: dict[str, type[np.generic]] = {
+    "offsets": np.int64, "item_row": np.int32, "kind": np.uint8, "at": np.int64, "unit_price": np.float32,
+    "quantity": np.float32,
+}  # fmt: skip
+_ENTRY_COLUMNS: dict[str, type[np.generic]] = {
+    "offsets": np.int64, "item_row": np.int32, "kind": np.uint8, "surface": np.int32, "at": np.int64, "slate": np.int32,
+}  # fmt: skip
+
+
+def _lay_out(part: History | Exposures, columns: dict[str, type[np.generic]]) -> None:
+    """Convert a part's columns for the kernels, and refuse what does not fit together."""
+    for name, kind in columns.items():
+        object.__setattr__(part, name, flat(getattr(part, name), kind))
+    size = len(part.at)
+    check_offsets(part.offsets, users=len(part.offsets) - 1, size=size)
+    for name in columns:
+        if name != "offsets" and len(getattr(part, name)) != size:
+            raise CandidateError(f"{name} must have {size} rows but has {len(getattr(part, name))}")
 
 
 @dataclass(frozen=True, slots=True)
 class History:
     """Events of a block of users, grouped by user and in order of time within a user.
+
+    Arrays of another type are converted as in ``boundary.candidates.Candidates``.
 
     Attributes:
         offsets: (U + 1,) int64.
@@ -40,6 +60,9 @@ class History:
     at: Times
     unit_price: npt.NDArray[np.float32]
     quantity: npt.NDArray[np.float32]
+
+    def __post_init__(self) -> None:
+        _lay_out(self, _EVENT_COLUMNS)
 
     @property
     def users(self) -> int:
@@ -68,6 +91,11 @@ class History:
             [0, 0, 1]
         """
         import polars as pl
+
+        distinct = list(dict.fromkeys(user_ids))
+        if len(distinct) < len(user_ids):
+            place = {user: row for row, user in enumerate(distinct)}
+            return cls.from_frame(events, distinct, row_of_item).take(np.array([place[user] for user in user_ids]))
 
         def codes(column: str, words: Sequence[str], places: Sequence[int]) -> pl.Expr:
             return pl.col(column).cast(pl.String).replace_strict(
@@ -170,6 +198,11 @@ class Exposures:
     at: Times
     slate: npt.NDArray[np.int32]
     surfaces: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        _lay_out(self, _ENTRY_COLUMNS)
+        if len(self.surface) and not 0 <= int(self.surface.min()) <= int(self.surface.max()) < len(self.surfaces):
+            raise CandidateError(f"surface must be a place in the {len(self.surfaces)} surfaces")
 
     @property
     def users(self) -> int:

@@ -162,7 +162,7 @@ def judge_rows(
             elif kind_of == DISMISS:
                 refusals[slot] += times[event] != refused[slot]
                 refused[slot] = max(refused[slot], times[event])
-            else:
+            elif kind_of == VIEW or kind_of == CART:
                 looked[slot] = max(looked[slot], times[event])
         times_paid[n_groups] = 0
 

@@ -34,8 +34,8 @@ class Customers:
     Attributes:
         known: the table has a row.
         agreed: int32 place in ``purposes``.
-        purposes: the distinct sets of purposes and channels.
-        opted_out: an opt-out signal stands; True also for who is not known.
+        purposes: the distinct sets of purposes and channels; a channel never grants the use of the profile.
+        opted_out: an opt-out signal stands, or nobody knows whether one does; False for who is not known.
         since: int64 microseconds UTC, 0 is unknown.
         zone: int32 place in ``zones``, -1 is unknown.
         zones: IANA names.
@@ -63,30 +63,32 @@ class Customers:
     def compile(
         cls, frame: pl.DataFrame | None, user_ids: Sequence[str], families: Sequence[str]
     ) -> Customers:
-        """Compile a validated customers table for the given users, in their order."""
+        """Compile a validated customers table for the given users, in their order; None is no table."""
         customers = cls.strangers(len(user_ids))
-        if frame is None:
+        if frame is None or not len(frame):
             return customers
-        bit = {family: np.uint32(1) << np.uint32(place) for place, family in enumerate(families)}
-        row_of = {user: row for row, user in enumerate(user_ids)}
-        purposes: dict[frozenset[str], int] = {frozenset(): 0}
-        zones: dict[str, int] = {}
-        for line in frame.iter_rows(named=True):
-            row = row_of.get(line["user_id"])
-            if row is None:
-                continue
-            agreed = frozenset(line["consent"] or ()) | frozenset(line["channels"] or ())
-            customers.known[row] = True
-            customers.agreed[row] = purposes.setdefault(agreed, len(purposes))
-            customers.opted_out[row] = line["opted_out"] is not False
-            customers.since[row] = int(line["since"].timestamp() * 1_000_000) if line["since"] else 0
-            if line["timezone"]:
-                customers.zone[row] = zones.setdefault(line["timezone"], len(zones))
-            for family in line.get("sensitive_optin") or ():
-                customers.optin_bits[row] |= bit.get(family, np.uint32(0))
+        import polars as pl
+
+        users = pl.DataFrame({"user_id": pl.Series(user_ids, dtype=pl.String)}).with_row_index("row")
+        told = frame.unique("user_id", keep="last").with_columns(pl.col("user_id").cast(pl.String))
+        lines = users.join(told, on="user_id")
+        at = lines["row"].to_numpy()
+        agreed, purposes = _agreements(lines)
+        named = lines["timezone"].drop_nulls().unique(maintain_order=True).to_list()
+        customers.known[at] = True
+        customers.agreed[at] = agreed
+        customers.opted_out[at] = lines["opted_out"].fill_null(value=True).to_numpy()
+        customers.since[at] = lines["since"].dt.timestamp("us").fill_null(0).to_numpy()
+        customers.zone[at] = lines["timezone"].replace_strict(
+            named, range(len(named)), default=-1, return_dtype=pl.Int32
+        ).fill_null(-1).to_numpy()  # fmt: skip
+        if "sensitive_optin" in lines.columns and lines["sensitive_optin"].dtype == pl.List(pl.String):
+            for place, family in enumerate(families):
+                asked = lines["sensitive_optin"].list.contains(family).fill_null(value=False).to_numpy()
+                customers.optin_bits[at[asked]] |= np.uint32(1 << place)
         return cls(
-            customers.known, customers.agreed, tuple(purposes), customers.opted_out, customers.since, customers.zone,
-            tuple(zones), customers.optin_bits,
+            customers.known, customers.agreed, purposes, customers.opted_out, customers.since, customers.zone,
+            tuple(named), customers.optin_bits,
         )  # fmt: skip
 
     def take(self, users: npt.NDArray[np.int64]) -> Customers:
@@ -146,7 +148,7 @@ class Shoppers:
     ) -> Shoppers:
         """Compute the tier and standing of each shopper of a block.
 
-        A shopper whose ledger cannot be read (``exposures`` is None) is a guest.
+        A shopper whose ledger cannot be read (``exposures`` is None) is a guest. What lies ahead of now has not happened.
 
         Args:
             customers: (U,) of the block.
@@ -156,6 +158,9 @@ class Shoppers:
             now: microseconds UTC.
         """
         users = history.users
+        ahead = history.at > now
+        if ahead.any():
+            history = history.only(~ahead)
         first = np.full(users, kernel.NEVER, np.int64)
         purchases, baskets, spend = (np.zeros(users, np.float32) for _ in range(3))
         kernel.relationship(
@@ -169,15 +174,8 @@ class Shoppers:
         tier = np.full(users, Tier.GUEST, np.uint8)
         for step in (Tier.NEWCOMER, Tier.REGULAR):
             terms = policy.tiers[step]
-            reached = (
-                (tenure >= terms.days) & (purchases >= terms.purchases) & (ticket >= terms.ticket)
-                if step is Tier.NEWCOMER
-                else (tier == Tier.NEWCOMER)
-                & (tenure >= terms.days)
-                & (purchases >= terms.purchases)
-                & (ticket >= terms.ticket)
-            )
-            tier[reached] = step
+            reached = (tenure >= terms.days) & (purchases >= terms.purchases) & (ticket >= terms.ticket)
+            tier[reached & (tier == step - 1)] = step
         tier[~customers.agreed_to(PERSONALISE) | customers.opted_out] = Tier.GUEST
         if exposures is None:
             tier[:] = Tier.GUEST
@@ -207,10 +205,27 @@ class Shoppers:
         for place, name in enumerate(self.customers.zones):
             try:
                 local = moment.astimezone(zoneinfo.ZoneInfo(name))
-            except (zoneinfo.ZoneInfoNotFoundError, ValueError):
+            except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
                 continue
             hours[place] = local.hour + local.minute / 60 + local.second / 3600
         return hours[self.customers.zone]
+
+
+def _agreements(lines: pl.DataFrame) -> tuple[npt.NDArray[np.int32], tuple[frozenset[str], ...]]:
+    """Return for each line the place of its set of purposes, and the distinct sets; the first is the empty one."""
+    import polars as pl
+
+    words = lines.select(
+        pl.col(name).cast(pl.List(pl.String)).fill_null([]).list.drop_nulls().list.sort() for name in ("consent", "channels")
+    )
+    key = words.select(pl.concat_str(pl.all().list.join("\x1f"), separator="\x1e")).to_series()
+    distinct = key.unique(maintain_order=True).to_list()
+    sets: dict[frozenset[str], int] = {frozenset(): 0}
+    places = []
+    for text in distinct:
+        consent, channels = ({word for word in part.split("\x1f") if word} for part in text.split("\x1e"))
+        places.append(sets.setdefault(frozenset(consent | (channels - {PERSONALISE})), len(sets)))
+    return key.replace_strict(distinct, places, return_dtype=pl.Int32).to_numpy(), tuple(sets)
 
 
 def _ease(exposures: Exposures | None, users: int, *, policy: Policy, now: int) -> dict[Family, Floats]:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+from hypothesis import HealthCheck, settings
 
 from boundary import Candidates, Catalogue, Context, Customers, Exposures, Gate, History, Policy, Taxonomy, Verdict
 from boundary.history import ENTRY_KINDS
@@ -17,6 +18,11 @@ from boundary.shoppers import Shoppers
 from boundary.tables import read_table
 from boundary.taxonomy import Entry
 from boundary.words import KIND_NAMES, SOURCE_NAMES
+
+settings.register_profile(  # as many examples as fit in a minute, the same ones each time
+    "boundary", max_examples=40, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("boundary")
 
 MOMENT = dt.datetime(2026, 1, 15, 12, 0, tzinfo=dt.UTC)
 NOW = int(MOMENT.timestamp() * 1_000_000)

@@ -331,6 +331,7 @@ def test_a_verdict_is_repeatable(world: World, rules: Policy) -> None:
     assert once.decision_id != world.screen(rules, n=world.context.n + 1).decision_id
 
 
+@settings(max_examples=4)
 @given(worlds(), policies())
 def test_one_gate_for_all_calls_is_a_gate_for_each(world: World, rules: Policy) -> None:
     """What a gate keeps between calls changes no decision."""
