@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import secrets
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -165,10 +166,14 @@ class Bundle:
         if self.path is None:
             return None
         try:
-            status = self.path.joinpath(FILE).stat()
+            status = os.stat(self._mark_file)  # noqa: PTH116 (asked at every call, and Path is slow)
         except OSError:
             return None
         return status.st_ino, status.st_mtime_ns, status.st_size
+
+    @cached_property
+    def _mark_file(self) -> str:
+        return str(self.path / FILE) if self.path is not None else ""
 
     def followed(self) -> Bundle:
         """Return the bundle as it lies on disk by now; of another fit only who was forgotten there is taken over."""

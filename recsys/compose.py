@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -79,33 +81,17 @@ def compose(
     """
     users, draws = explore.shape
     crowd_rows, gesture_rows = len(crowd), len(gestures)
-    turns = np.concatenate([np.arange(crowd_rows) // CROWD_FOR_EACH_EXPLORE, np.arange(draws) + 0.5])
-    order = np.argsort(turns, kind="stable")
-    tail = np.concatenate([np.broadcast_to(crowd, (users, crowd_rows)), explore], axis=1, dtype=np.int32)[
-        :, order
-    ]
-    tail = np.concatenate([tail, np.broadcast_to(gestures, (users, gesture_rows))], axis=1, dtype=np.int32)
-    source = np.concatenate(
-        [
-            np.repeat([Source.CROWD, Source.EXPLORE], [crowd_rows, draws])[order],
-            np.full(gesture_rows, Source.GESTURE),
-        ]
-    ).astype(np.uint8)
+    order, source = _turns(crowd_rows, draws, gesture_rows)
+    tail = np.empty((users, crowd_rows + draws + gesture_rows), np.int32)
+    tail[:, :crowd_rows], tail[:, crowd_rows : crowd_rows + draws], tail[:, crowd_rows + draws :] = (
+        crowd, explore, gestures,
+    )  # fmt: skip
+    tail = tail[:, order]
     there = ~(guest[:, None] & (source == Source.EXPLORE))
     there[:, source == Source.CROWD] &= ~hidden
-    widths, more = np.diff(personal.offsets), there.sum(axis=1)
     offsets = np.zeros(users + 1, np.int64)
-    np.cumsum(widths + more, out=offsets[1:])
-    own = np.arange(personal.rows, dtype=np.int64) + np.repeat(offsets[:-1] - personal.offsets[:-1], widths)
-    is_added = np.ones(int(offsets[-1]), bool)
-    is_added[own] = False
-
-    def filled(mine: npt.NDArray[Any], others: npt.ArrayLike) -> npt.NDArray[Any]:
-        out = np.empty(int(offsets[-1]), mine.dtype)
-        out[own] = mine
-        out[is_added] = np.broadcast_to(np.asarray(others, mine.dtype), there.shape)[there]
-        return out
-
+    np.cumsum(np.diff(personal.offsets) + there.sum(axis=1), out=offsets[1:])
+    filled = _beside(personal, there, offsets)
     return Candidates(
         user_ids=user_ids,
         offsets=offsets,
@@ -119,6 +105,44 @@ def compose(
     )
 
 
+@lru_cache(maxsize=64)
+def _turns(crowd: int, draws: int, gestures: int) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.uint8]]:
+    """Return the order in which the crowd's, the drawn and the gestures' places come, and each place's source."""
+    turns = [np.arange(crowd) // CROWD_FOR_EACH_EXPLORE, np.arange(draws) + 0.5, np.full(gestures, np.inf)]
+    order = np.argsort(np.concatenate(turns), kind="stable")
+    kinds = [Source.CROWD, Source.EXPLORE, Source.GESTURE]
+    return order, np.repeat(kinds, [crowd, draws, gestures])[order].astype(np.uint8)
+
+
+def _beside(
+    personal: Candidates, there: npt.NDArray[np.bool_], offsets: npt.NDArray[np.int64]
+) -> Callable[[npt.NDArray[Any], npt.ArrayLike], npt.NDArray[Any]]:
+    """Return what joins each user's own column with that of the others, where those are ``there``, (U, T)."""
+    if len(there) == 1:
+        shown, size = there[0], np.count_nonzero(there)
+
+        def joined(mine: npt.NDArray[Any], others: npt.ArrayLike) -> npt.NDArray[Any]:
+            out = np.empty(int(offsets[-1]), mine.dtype)
+            out[: len(mine)] = mine
+            more = np.asarray(others)
+            out[len(out) - size :] = more if more.ndim == 0 else more.reshape(-1)[shown]
+            return out
+
+        return joined
+    own = np.arange(personal.rows, dtype=np.int64)
+    own += np.repeat(offsets[:-1] - personal.offsets[:-1], np.diff(personal.offsets))
+    is_added = np.ones(int(offsets[-1]), bool)
+    is_added[own] = False
+
+    def filled(mine: npt.NDArray[Any], others: npt.ArrayLike) -> npt.NDArray[Any]:
+        out = np.empty(int(offsets[-1]), mine.dtype)
+        out[own] = mine
+        out[is_added] = np.broadcast_to(np.asarray(others, mine.dtype), there.shape)[there]
+        return out
+
+    return filled
+
+
 def _mix(values: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
     """Scatter 64-bit numbers (the finalizer of splitmix64, Steele et al. 2014)."""
     mixed = values + np.uint64(0x9E3779B97F4A7C15)
@@ -127,6 +151,7 @@ def _mix(values: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
     return mixed ^ (mixed >> np.uint64(31))
 
 
+@lru_cache(maxsize=64)
 def _prime_below(number: int) -> int:
     """Return the largest prime up to a number, so that any step walks the whole pool; 0 or 1 below two."""
     for candidate in range(number, 1, -1):

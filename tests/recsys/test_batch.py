@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -109,10 +110,10 @@ def test_who_moved_on_meanwhile_loses_the_slate(bundle: Bundle, tmp_path: Path) 
     class Busy:
         """A ledger in which shopper 1 is served by another caller just before the batch records."""
 
-        def __getattr__(self, name: str):
+        def __getattr__(self, name: str) -> Any:
             return getattr(inner, name)
 
-        def append_block(self, *given: object, **more: object):
+        def append_block(self, *given: object, **more: object) -> Any:
             Engine(bundle, ledger=inner).score(shopper(1), now=NOW)
             return inner.append_block(*given, **more)  # type: ignore[arg-type]
 
@@ -152,7 +153,7 @@ batch.score_users(engine, people, sys.argv[3], batch.Order(6, "home", "browse", 
 def test_a_killed_batch_goes_on_where_it_was(
     opened: Callable[..., Engine], home: Path, tmp_path: Path, where: str
 ) -> None:
-    """Killed between recording and writing, resumed: each shopper once in the parts, each exposure once in the ledger."""
+    """Killed between recording and writing, then resumed: each shopper and each exposure stands once."""
     url, out = f"sqlite:///{tmp_path / 'ledger.db'}", tmp_path / "batch"
     run = subprocess.run(
         [sys.executable, "-c", KILLED, str(home), url, str(out), where, str(NOW)],

@@ -1,4 +1,4 @@
-"""What shoppers say tightens their limits in bounded steps, fades, is told by ``explain``, and is forgotten with them."""
+"""What shoppers say tightens their limits in bounded steps, fades, and is forgotten with them."""
 
 from __future__ import annotations
 
@@ -37,6 +37,7 @@ def test_complaints_fade_slowly(engine: Engine) -> None:
 
 def test_too_often_shows_items_less_often(engine: Engine) -> None:
     """Who said it thrice sees an item once before its cap, not three times."""
+
     def showings() -> int:
         count = 0
         while count < 9:
@@ -54,6 +55,7 @@ def test_too_often_shows_items_less_often(engine: Engine) -> None:
 
 def test_too_personal_makes_the_limit_smaller(engine: Engine) -> None:
     """The limit of ``too_close`` that ``explain`` tells falls with each complaint."""
+
     def limit() -> float | None:
         rules = {rule.rule: rule for rule in engine.explain(WHO, "item-34", now=NOW).rules}
         return rules["too_close"].limit

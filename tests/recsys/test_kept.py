@@ -62,7 +62,12 @@ def test_a_slate_never_changes_hands(engine: Engine) -> None:
     rows = kept_rows(engine)
     theirs = rows.filter(pl.col("user_id") == shopper(4))
     mine = rows.filter(pl.col("user_id") == WHO)
-    for wrong in (theirs, pl.concat([mine, theirs]), mine.drop("user_id"), mine.with_columns(user_id=pl.lit(None, pl.String))):
+    for wrong in (
+        theirs,
+        pl.concat([mine, theirs]),
+        mine.drop("user_id"),
+        mine.with_columns(user_id=pl.lit(None, pl.String)),
+    ):
         with pytest.raises(EngineError, match="slate of `user_id` alone"):
             engine.serve(WHO, wrong, now=NOW)
     with pytest.raises(EngineError, match="slate of `user_id` alone"):
@@ -80,8 +85,19 @@ def test_a_source_that_is_not_true_is_withheld(engine: Engine) -> None:
     """Rows that claim to be the crowd's, drawn, a gift, of a session or of nothing known are not believed."""
     product, sensitive = "item-12", "item-09"
     shelf = {engine.bundle.catalogue.item_ids[row] for row in engine.bundle.crowd}
-    off_shelf = next(item for item, aisle in AISLE.items() if item not in shelf and aisle != "aisle-9") if len(shelf) < 70 else None
-    claims = [(product, "gesture"), (product, "session"), (product, "magic"), (sensitive, "crowd"), (sensitive, "personal"), ("?", "crowd")]
+    off_shelf = (
+        next(item for item, aisle in AISLE.items() if item not in shelf and aisle != "aisle-9")
+        if len(shelf) < 70
+        else None
+    )
+    claims = [
+        (product, "gesture"),
+        (product, "session"),
+        (product, "magic"),
+        (sensitive, "crowd"),
+        (sensitive, "personal"),
+        ("?", "crowd"),
+    ]
     claims += [(off_shelf, "crowd")] if off_shelf else []
     for item, source in claims:
         kept = replace(_slate_of(engine), items=(Suggestion(item, 1.0, source, ""),))

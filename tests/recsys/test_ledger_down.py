@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
-from corner import NOW, fitted, shopper
+from corner import NOW, shopper
 
 from boundary.ledger import LedgerUnavailable, open_ledger
 from recsys.batch import BatchError, Order, score_users
@@ -23,7 +24,7 @@ class Failing:
         self._inner = open_ledger("sqlite://")
         self.broken: set[str] = set()
 
-    def __getattr__(self, name: str):
+    def __getattr__(self, name: str) -> Any:
         if name in self.broken:
             raise LedgerUnavailable("broken")
         return getattr(self._inner, name)
@@ -105,4 +106,3 @@ def test_withdrawn_consent_needs_no_ledger(bundle: Bundle) -> None:
     for user in (None, shopper(57), shopper(58), "stranger"):
         crowd = [s for s in up.score(user, now=NOW).items if s.source == "crowd"]
         assert [s for s in down.score(user, now=NOW).items if s.source == "crowd"] == crowd
-    assert fitted is not None

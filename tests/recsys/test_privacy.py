@@ -52,10 +52,8 @@ class Telling:
         raise RuntimeError(f"no factors for {shopper(3)}")
 
 
-def test_nothing_in_the_log_names_a_shopper(
-    bundle: Bundle, home: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    """Scoring, feedback, failing models, a ledger that is down, forgetting: at the finest level, no id is in the log."""
+def test_nothing_in_the_log_names_a_shopper(bundle: Bundle, home: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Scoring, feedback, failures and forgetting leave no id in the log."""
     caplog.set_level(logging.DEBUG)
     who = shopper(3)
     engine = Engine(bundle, ledger=open_ledger("sqlite://"))
