@@ -1,0 +1,1 @@
+"""Learns: how good, how leaky and how pushy a policy is; tunes it, reports, promotes."""

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from recsys.shop import Choice
 
+FACTORS = {"factors": 192}  # the more, the less of the taste is lost with each direction that the blindfold erases
 console = Console(highlight=False)
 app = typer.Typer(
     help="Recommendations that know when to stop.", no_args_is_help=True, add_completion=False,
@@ -386,7 +387,7 @@ def _default_choice(seed: int, *, model: str = "", settings: dict[str, Any] | No
     from recsys.interactions import Weighing
     from recsys.shop import KINDS, Choice
 
-    return Choice(model or "als", settings or {}, Weighing(KINDS), seed)
+    return Choice(model or "als", (settings or {}) if model else FACTORS | (settings or {}), Weighing(KINDS), seed)
 
 
 def _tuned(shop: Any, *, taxonomy: Any, policy: Any, trials: int, seed: int, now: int) -> Choice:
