@@ -46,9 +46,9 @@ def rank(scores: Array, k: int, left_out: npt.ArrayLike, mask: Mask) -> tuple[li
 def brute(items: Array, users: Array, k: int, excluded: list[list[int]], mask: Mask) -> Lists:
     """Score everything in float64, round to float32 and sort."""
     sound = mask & np.isfinite(items).all(axis=1)
-    scores = (
-        np.nan_to_num(users, posinf=0).astype(np.float64) @ np.nan_to_num(items).astype(np.float64).T
-    ).astype(np.float32) + 0
+    scores = (np.nan_to_num(users, posinf=0).astype(np.float64) @ np.nan_to_num(items).astype(np.float64).T).astype(
+        np.float32
+    ) + 0
     whole = np.isfinite(users).all(axis=1)
     return [rank(scores[u], k, excluded[u], sound) if whole[u] else ([], []) for u in range(len(users))]
 
@@ -154,9 +154,7 @@ def test_a_thousand_equal_items_come_by_row(k: int):
     items = np.ones((1_000, 2), dtype=np.float32)
     vectors = np.array([[1, 1], [0, 0], [-1, -1], [1e-30, 1e-30], [1e-45, 0]], dtype=np.float32)
 
-    found = topk(
-        ItemIndex.build(items), vectors, k, np.array([0, 1, 2, 3, 4, 5]), np.zeros(5, dtype=np.int64)
-    )
+    found = topk(ItemIndex.build(items), vectors, k, np.array([0, 1, 2, 3, 4, 5]), np.zeros(5, dtype=np.int64))
 
     assert found.item_row.reshape(5, k).tolist() == [list(range(1, k + 1))] * 5
 
@@ -257,9 +255,7 @@ def test_neighbours_equal_brute_force(case: Case):
     """Item-item: only items that the past speaks for, best first, then by row."""
     similarity, evidence, k, excluded, mask = case
 
-    found = topk_sparse(
-        csr_matrix(similarity), csr_matrix(evidence), k, *flat(excluded), within=mask, threads=2
-    )
+    found = topk_sparse(csr_matrix(similarity), csr_matrix(evidence), k, *flat(excluded), within=mask, threads=2)
 
     assert lists(found) == brute_sparse(similarity, evidence, k, excluded, mask)
 
@@ -275,19 +271,13 @@ def test_many_neighbours_equal_brute_force_alone_and_together(seed: int, k: int)
     )
     evidence = csr_matrix(random_array((12, 900), density=0.05, rng=draw), dtype=np.float32)
     evidence.data[:] = 1
-    excluded = [
-        evidence.indices[a:b].tolist() for a, b in zip(evidence.indptr[:-1], evidence.indptr[1:], strict=True)
-    ]
+    excluded = [evidence.indices[a:b].tolist() for a, b in zip(evidence.indptr[:-1], evidence.indptr[1:], strict=True)]
 
     found = lists(topk_sparse(similarity, evidence, k, evidence.indptr, evidence.indices))
 
-    expected = brute_sparse(
-        similarity.toarray(), evidence.toarray(), k, excluded, np.ones(900, dtype=np.bool_)
-    )
+    expected = brute_sparse(similarity.toarray(), evidence.toarray(), k, excluded, np.ones(900, dtype=np.bool_))
     assert found == expected
-    assert [
-        lists(topk_sparse(similarity, evidence[u], k, *flat([excluded[u]])))[0] for u in range(12)
-    ] == expected
+    assert [lists(topk_sparse(similarity, evidence[u], k, *flat([excluded[u]])))[0] for u in range(12)] == expected
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
