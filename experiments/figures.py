@@ -17,7 +17,7 @@ FIGURES, ABOUT = "figures.json", "about.json"
 
 
 def write_figures(out: Path, figures: Mapping[str, float], *, policy: Policy | None, bundle: Bundle | None) -> Path:
-    """Write the figures of a command, and of which policy and bundle they are; what is not finite is written as null."""
+    """Write a command's figures, and of which policy and bundle they are; null is not finite."""
     out.mkdir(parents=True, exist_ok=True)
     plain = {name: value if math.isfinite(value) else None for name, value in sorted(figures.items())}
     about = {

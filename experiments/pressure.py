@@ -68,7 +68,7 @@ def unproven(policy: Policy, catalogue: Catalogue, proposal: Proposal, verdict: 
 
 
 def margin_moves(bundle: Bundle, policy: Policy, users: npt.NDArray[np.int64], request: Request, *, seed: int) -> int:
-    """Count the slots that change when the margins are dealt out anew to the items; margins are invented where absent."""
+    """Count the slots that change when the margins are dealt out anew; they are invented where absent."""
     random = np.random.default_rng(seed)
     told = bundle.catalogue_table
     margin = random.random(len(told)) if told["margin"].is_null().all() else told["margin"].fill_null(0).to_numpy()

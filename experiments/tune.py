@@ -1,4 +1,4 @@
-"""Which settings lose least when we are kinder? Optuna turns them, MLflow keeps every trial, the trade-off is a picture."""
+"""Which settings lose least when we are kinder? Optuna turns them, MLflow keeps the trials, the trade-off is a picture."""
 
 from __future__ import annotations
 
