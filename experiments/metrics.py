@@ -13,8 +13,6 @@ import numpy as np
 import numpy.typing as npt
 from scipy.sparse import csr_matrix
 
-from recsys import quality
-
 Doubles = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.int32]
 Offsets = npt.NDArray[np.int64]
@@ -57,13 +55,17 @@ def hits(lists: Lists, truth: csr_matrix) -> npt.NDArray[np.bool_]:
 
 
 def ndcg(lists: Lists, truth: csr_matrix, *, k: int) -> Doubles:
-    """Return each user's NDCG@k; the ideal list holds min(k, items taken) hits, see ``recsys.quality.ndcg``.
+    """Return each user's NDCG@k; the ideal list holds min(k, items taken) hits (Järvelin, Kekäläinen 2002).
 
     Example:
         >>> ndcg(Lists(np.array([0, 2]), np.array([0, 1])), csr_matrix([[0, 1, 1]]), k=2).round(4).tolist()
         [0.3869]
     """
-    return quality.ndcg(lists.offsets, lists.item_row, truth, k=k)
+    found, rank = _within(lists, truth, k)
+    discount = 1.0 / np.log2(np.arange(2, k + 2))
+    ideal = np.concatenate([[0.0], np.cumsum(discount)])
+    gain = np.where(found, discount[np.minimum(rank, k - 1)], 0.0)
+    return _share(_sum(gain, lists), ideal[np.minimum(np.diff(truth.indptr), k)])
 
 
 def recall(lists: Lists, truth: csr_matrix, *, k: int) -> Doubles:

@@ -6,6 +6,7 @@ made inside the training part (``earlier`` for time, ``leave_out`` without time)
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -112,8 +113,7 @@ def split_of(cut: Cut, *, weighing: Weighing, min_buyers: int) -> Split:
     """
     kinds = list(weighing.kinds)
     train, test = (part.filter(pl.col("kind").is_in(kinds)) for part in (cut.train, cut.test))
-    support = train.group_by("item_id").agg(pl.col("user_id").n_unique().alias("buyers"))
-    items = support.filter(pl.col("buyers") >= min_buyers)["item_id"].sort()
+    items = items_of(cut, kinds=kinds, min_buyers=min_buyers)
     learned = Interactions.of(train, item_id=items, weighing=weighing, now=cut.at)
     once = Weighing(dict.fromkeys(kinds, 1.0))
     later = Interactions.of(test, item_id=items, weighing=once, now=test["at"].max())  # type: ignore[arg-type]
@@ -122,11 +122,27 @@ def split_of(cut: Cut, *, weighing: Weighing, min_buyers: int) -> Split:
     return Split(learned.matrix, _ones(truth), taken, _buyers(taken))
 
 
+def items_of(cut: Cut, *, kinds: Iterable[str], min_buyers: int) -> pl.Series:
+    """Return the ids, sorted, of items that at least ``min_buyers`` users took in the training part."""
+    train = cut.train.filter(pl.col("kind").is_in(list(kinds)))
+    support = train.group_by("item_id").agg(pl.col("user_id").n_unique().alias("buyers"))
+    return support.filter(pl.col("buyers") >= min_buyers)["item_id"].sort()
+
+
 def leave_out(split: Split, *, share: float, seed: int) -> Split:
-    """Hide a random share of the training entries and judge on those: for data without time."""
+    """Hide a share of each user's training entries, drawn at random, and judge on those: for data without time.
+
+    Of n entries floor(n * share) are hidden, but at least one of two or more, as in the split of NGCF and LightGCN.
+    """
     if not 0 < share < 1:
         raise SplitError(f"`share` must be between 0 and 1 but got {share}")
-    hidden = np.random.default_rng(seed).random(split.train.nnz) < share
+    widths = np.diff(split.train.indptr)
+    owner = np.repeat(np.arange(len(widths)), widths)
+    order = np.lexsort((np.random.default_rng(seed).random(split.train.nnz), owner))
+    place = np.empty(split.train.nnz, np.int64)
+    place[order] = np.arange(split.train.nnz) - np.repeat(split.train.indptr[:-1], widths)
+    most = np.where(widths > 1, np.maximum(1, (widths * share).astype(np.int64)), 0)
+    hidden = place < most[owner]
     kept, left = _only(split.train, ~hidden), _only(split.train, hidden)
     taken = _ones(kept)
     return replace(split, train=kept, test=_ones(left), taken=taken, buyers=_buyers(taken))
@@ -150,16 +166,18 @@ def read_lightgcn(folder: Path) -> Split:
     users, items = (max(int(part[axis].max(initial=-1)) for part in parts) + 1 for axis in (0, 1))
     train, test = (
         _ones(csr_matrix((np.ones(len(user), np.float32), (user, item)), shape=(users, items)))
-        for user, item in parts
+        for user, item, _ in parts
     )
     return Split(train, test, train, _buyers(train))
 
 
-def _read_lines(path: Path) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+def _read_lines(path: Path) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], int]:
+    """Return the users and items of all pairs, and how many users there are at least."""
     if not path.exists():
         raise SplitError(f"{path} is missing")
     users: list[int] = []
     items: list[int] = []
+    last = -1
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
         try:
             user, *taken = (int(word) for word in line.split())
@@ -167,7 +185,8 @@ def _read_lines(path: Path) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64
             raise SplitError(f"{path}, line {number}: must be a user's number, then items' numbers") from None
         users += [user] * len(taken)
         items += taken
-    return np.array(users, np.int64), np.array(items, np.int64)
+        last = max(last, user)
+    return np.array(users, np.int64), np.array(items, np.int64), last + 1
 
 
 def _ones(matrix: csr_matrix) -> csr_matrix:

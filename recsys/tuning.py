@@ -168,8 +168,8 @@ def tune(
         started = time.perf_counter()
         model = make_model(name, **settings).fit(matrices[days], seed=seed)
         found = model.top(matrices[days], k=k, exclude=taken, within=within)
-        figures = ndcg(found.offsets, found.item_row, truth, k=k)
-        figure = float(np.nanmean(figures)) if not np.isnan(figures).all() else 0.0
+        figures = ndcg(found.offsets, found.item_row, truth, k=k) if len(found.item_row) else np.zeros(1)
+        figure = 0.0 if np.isnan(figures).all() else float(np.nanmean(figures))
         rows.append(
             {
                 "model": name,

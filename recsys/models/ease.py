@@ -13,10 +13,10 @@ from scipy.sparse import csr_matrix, hstack
 
 from recsys.models.base import ModelError, Progress, Rows, checked, raised, require
 from recsys.models.factors import taken
-from recsys.models.similar import Similarity, SimilarityModel, strongest
+from recsys.models.similar import Similarity, SimilarityModel
 from recsys.models.store import load_model
 
-STEP = 512  # items solved for at once
+STEP = 256  # items solved for at once
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -100,7 +100,10 @@ def _weights(given: csr_matrix, regularization: float, neighbours: int | None, p
         own = np.arange(stop - start)
         part /= 1 - part[own + start, own]
         part[own + start, own] = 0
-        blocks.append(strongest(csr_matrix(part), neighbours))
+        if neighbours is not None and neighbours < items:
+            bar = np.partition(np.abs(part), items - neighbours, axis=0)[items - neighbours]
+            part[np.abs(part) < bar] = 0
+        blocks.append(csr_matrix(part))
         if progress is not None:
             progress(stop, items)
     return csr_matrix(hstack(blocks, format="csr", dtype=np.float32))

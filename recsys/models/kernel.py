@@ -60,8 +60,12 @@ def add_solved_parts(
         if low == high or first == last:
             continue
         mine, given = item[indices[low:high]], confidence[low:high]
-        solved = np.linalg.solve(system_of(gram, mine, given), np.ascontiguousarray(along[first:last].T))
-        parts = np.dot(np.ascontiguousarray(solved.T), np.ascontiguousarray(mine.T))
+        system, rows = system_of(gram, mine, given), along[first:last]
+        if high - low < last - first:  # the system is symmetric: solved for the side that is shorter
+            parts = np.dot(rows, np.linalg.solve(system, np.ascontiguousarray(mine.T)))
+        else:
+            solved = np.linalg.solve(system, np.ascontiguousarray(rows.T))
+            parts = np.dot(np.ascontiguousarray(solved.T), np.ascontiguousarray(mine.T))
         at = starts[user]
         for c in range(last - first):
             for h in range(high - low):

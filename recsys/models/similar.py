@@ -87,6 +87,8 @@ class SimilarityModel(Served):
         user_of_row, out = np.asarray(user_of_row), np.zeros(len(item_row), np.float32)
         for start in range(0, given.shape[0], STEP):
             here = (user_of_row >= start) & (user_of_row < start + STEP)
+            if not here.any():
+                continue
             scores = given[start : start + STEP] @ weights
             out[here] = np.asarray(scores[user_of_row[here] - start, item_row[here]]).ravel()
         return out
