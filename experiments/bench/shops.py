@@ -70,7 +70,7 @@ def gowalla_tables(folder: Path, *, seed: int) -> tuple[Tables, Taxonomy]:
             "since": pl.Series([END - dt.timedelta(days=365 * YEARS_KNOWN)]).new_from_index(0, users),
         }
     )
-    told = [{"family": f"family {one}", "category": f"category {one}"} for one in range(SENSITIVE)]
+    told = [{"family": f"family_{one}", "category": f"category {one}"} for one in range(SENSITIVE)]
     return (events, catalogue, customers), Taxonomy.model_validate({"entries": told})
 
 
