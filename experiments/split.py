@@ -163,7 +163,8 @@ def read_lightgcn(folder: Path) -> Split:
         SplitError: a file is missing or a line holds something else.
     """
     parts = [_read_lines(folder / name) for name in ("train.txt", "test.txt")]
-    users, items = (max(int(part[axis].max(initial=-1)) for part in parts) + 1 for axis in (0, 1))
+    users = max(size for _, _, size in parts)
+    items = max(int(item.max(initial=-1)) + 1 for _, item, _ in parts)
     train, test = (
         _ones(csr_matrix((np.ones(len(user), np.float32), (user, item)), shape=(users, items)))
         for user, item, _ in parts
