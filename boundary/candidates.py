@@ -24,7 +24,7 @@ class CandidateError(ValueError):
     """The arrays of a block do not fit together."""
 
 
-_COLUMNS: dict[str, type[np.generic]] = {
+_COLUMNS: dict[str, type[Any]] = {
     "offsets": np.int64, "item_row": np.int32, "score": np.float32, "source": np.uint8, "closeness": np.float32,
     "trace_share": np.float32, "evidence_row": np.int32, "propensity": np.float32,
 }  # fmt: skip
@@ -191,7 +191,7 @@ class Candidates:
         return Candidates(user_ids=[self.user_ids[u] for u in users], offsets=offsets, **columns)
 
 
-def flat(values: npt.ArrayLike, kind: type[np.generic]) -> npt.NDArray[Any]:
+def flat(values: npt.ArrayLike, kind: type[Any]) -> npt.NDArray[Any]:
     """Return an array as the kernels read it: of this type, one dimension, in one piece.
 
     A whole number that is none or does not fit becomes -1, or 255 where only a code from 0 on fits.

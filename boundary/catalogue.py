@@ -21,7 +21,8 @@ Flags = npt.NDArray[np.bool_]
 THING = np.dtype(
     [
         ("badge_until", np.int64), ("price", np.float32), ("replenish_days", np.float32), ("category", np.int32),
-        ("brand", np.int32), ("promoted", np.bool_), ("gesture", np.bool_), ("speakable", np.bool_), ("hurries", np.bool_),
+        ("brand", np.int32), ("promoted", np.bool_), ("gesture", np.bool_), ("speakable", np.bool_),
+        ("hurries", np.bool_),
     ],
     align=True,
 )  # fmt: skip

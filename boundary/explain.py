@@ -67,10 +67,7 @@ def explain_row(policy: Policy, facts: Facts, enforced: int) -> list[RuleVerdict
     """
     source = SOURCE_NAMES[min(int(facts.candidates.source[0]), len(SOURCE_NAMES) - 1)]
     tier = Tier(int(facts.shoppers.tier[0]))
-    told = [
-        _guard(reason, bool(enforced & int(BIT[reason])))
-        for reason in (*GUARDS, RULE_ERROR, SLATE_FULL)
-    ]
+    told = [_guard(reason, bool(enforced & int(BIT[reason]))) for reason in (*GUARDS, RULE_ERROR, SLATE_FULL)]
     rules = policy.rules_for(surface=facts.context.surface, intent=facts.context.intent, tier=tier)
     for name, rule in rules.items():
         common = (name, rule.reason, str(rule.family), rule.enforce)

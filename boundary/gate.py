@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
 from boundary.candidates import CandidateError
 from boundary.facts import Context, Facts
@@ -49,9 +48,7 @@ class Gate:
         self._plans: dict[tuple[str, str, Tier, bool], Plan] = {}
         self._item_lines: dict[frozenset[Rule], ItemLines] = {}
 
-    def meet(
-        self, customers: Customers, history: History, exposures: Exposures | None, *, now: int
-    ) -> Shoppers:
+    def meet(self, customers: Customers, history: History, exposures: Exposures | None, *, now: int) -> Shoppers:
         """Compute who the shoppers of a block are to the shop; see ``boundary.shoppers.Shoppers.meet``."""
         return Shoppers.meet(customers, history, exposures, policy=self.policy, now=now)
 

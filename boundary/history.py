@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,16 +19,16 @@ if TYPE_CHECKING:
 Times = npt.NDArray[np.int64]
 ENTRY_KINDS = ("shown", "dismiss", "too_personal", "too_often", "too_pushy")
 SHOWN, DISMISSED = 0, 1
-_EVENT_COLUMNS: dict[str, type[np.generic]] = {
+_EVENT_COLUMNS: dict[str, type[Any]] = {
     "offsets": np.int64, "item_row": np.int32, "kind": np.uint8, "at": np.int64, "unit_price": np.float32,
     "quantity": np.float32,
 }  # fmt: skip
-_ENTRY_COLUMNS: dict[str, type[np.generic]] = {
+_ENTRY_COLUMNS: dict[str, type[Any]] = {
     "offsets": np.int64, "item_row": np.int32, "kind": np.uint8, "surface": np.int32, "at": np.int64, "slate": np.int32,
 }  # fmt: skip
 
 
-def _lay_out(part: History | Exposures, columns: dict[str, type[np.generic]]) -> None:
+def _lay_out(part: History | Exposures, columns: dict[str, type[Any]]) -> None:
     """Convert a part's columns for the kernels, and refuse what does not fit together."""
     for name, kind in columns.items():
         object.__setattr__(part, name, flat(getattr(part, name), kind))
@@ -76,9 +76,7 @@ class History:
         )  # fmt: skip
 
     @classmethod
-    def from_frame(
-        cls, events: pl.DataFrame, user_ids: Sequence[str], row_of_item: Mapping[str, int]
-    ) -> History:
+    def from_frame(cls, events: pl.DataFrame, user_ids: Sequence[str], row_of_item: Mapping[str, int]) -> History:
         """Group a validated events table by the given users; events of other users are left out.
 
         Example:
@@ -98,17 +96,17 @@ class History:
             return cls.from_frame(events, distinct, row_of_item).take(np.array([place[user] for user in user_ids]))
 
         def codes(column: str, words: Sequence[str], places: Sequence[int]) -> pl.Expr:
-            return pl.col(column).cast(pl.String).replace_strict(
-                list(words), list(places), default=-1, return_dtype=pl.Int64
+            return (
+                pl.col(column)
+                .cast(pl.String)
+                .replace_strict(list(words), list(places), default=-1, return_dtype=pl.Int64)
             )
 
         users = events.select(codes("user_id", user_ids, range(len(user_ids)))).to_series().to_numpy()
         order = np.lexsort((events["at"].dt.timestamp("us").to_numpy(), users))
         order = order[users[order] >= 0]
         frame = events[order]
-        items = frame.select(
-            codes("item_id", list(row_of_item), list(row_of_item.values())).cast(pl.Int32)
-        ).to_series()
+        items = frame.select(codes("item_id", list(row_of_item), list(row_of_item.values())).cast(pl.Int32)).to_series()
 
         def floats(column: str) -> npt.NDArray[np.float32]:
             return frame[column].cast(pl.Float32).fill_null(float("nan")).to_numpy()
@@ -135,10 +133,8 @@ class History:
         counts = np.concatenate([[0], np.cumsum(mask)])
         return self._where(mask, counts[self.offsets])
 
-    def with_views(
-        self, rows: Sequence[Sequence[int]], *, at: int
-    ) -> tuple[History, npt.NDArray[np.bool_]]:
-        """Return the history with views of the given item rows added to each user at ``at``, and which events those are."""
+    def with_views(self, rows: Sequence[Sequence[int]], *, at: int) -> tuple[History, npt.NDArray[np.bool_]]:
+        """Return the history with views of item rows added to each user at ``at``, and which events those are."""
         widths = np.array([len(user) for user in rows], np.int64)
         added = np.array([row for user in rows for row in user], np.int32)
         users = np.repeat(np.arange(self.users), widths)
@@ -155,9 +151,7 @@ class History:
         )
         return joined, order >= len(self.at)
 
-    def strongest_kinds(
-        self, users: npt.NDArray[np.integer], item_row: npt.NDArray[np.int32]
-    ) -> npt.NDArray[np.uint8]:
+    def strongest_kinds(self, users: npt.NDArray[np.integer], item_row: npt.NDArray[np.int32]) -> npt.NDArray[np.uint8]:
         """Return for pairs of user position and item, (R,), the strongest kind: purchase before cart before view."""
         from boundary import kernel
 
@@ -211,9 +205,7 @@ class Exposures:
     @classmethod
     def empty(cls, users: int) -> Exposures:
         none = np.empty(0, np.int32)
-        return cls(
-            np.zeros(users + 1, np.int64), none, np.empty(0, np.uint8), none, np.empty(0, np.int64), none, ()
-        )
+        return cls(np.zeros(users + 1, np.int64), none, np.empty(0, np.uint8), none, np.empty(0, np.int64), none, ())
 
     def take(self, users: npt.NDArray[np.int64]) -> Exposures:
         """Return the entries of the given user positions, in that order."""
@@ -230,5 +222,3 @@ class Exposures:
             offsets, self.item_row[rows], self.kind[rows], self.surface[rows], self.at[rows], self.slate[rows],
             self.surfaces,
         )  # fmt: skip
-
-

@@ -15,7 +15,8 @@ ENTRY_SHOWN, ENTRY_DISMISSED = 0, 1
 NEVER = np.iinfo(np.int64).min
 AT_MOST, AT_LEAST, BELOW = 0, 1, 2
 (
-    CLOSENESS, TRACE, EVIDENCE, UNTOLD, RATIO, SHOWN_CATEGORY, SHOWN_BRAND, FOLLOWED, CYCLE, UNHEEDED, SHOWN_ITEM, OWNED,
+    CLOSENESS, TRACE, EVIDENCE, UNTOLD, RATIO, SHOWN_CATEGORY, SHOWN_BRAND, FOLLOWED, CYCLE, UNHEEDED,
+    SHOWN_ITEM, OWNED,
     WAIT, HURRIED,
 ) = range(14)  # fmt: skip
 WINDOWS = (SHOWN_ITEM, SHOWN_CATEGORY, SHOWN_BRAND)
@@ -45,19 +46,22 @@ def right(value, limit, bound):
 
 @_compiled
 def judge_rows(
-    users, reads, row_offsets, item_row, evidence_row, source, score, closeness, trace_share, offsets, items, kinds, times,
+    users, reads, row_offsets, item_row, evidence_row, source, score, closeness, trace_share, offsets, items,
+    kinds, times,
     prices, entry_offsets, entry_items, entry_kinds, entry_times, things, category, brand, item_class, class_bits,
-    class_shadow, user_bits, user_shadow, now, padding, unknown_bit, score_bit, candidate_bit, slot_of, paid, times_paid, tally, kind, first,
+    class_shadow, user_bits, user_shadow, now, padding, unknown_bit, score_bit, candidate_bit, slot_of, paid,
+    times_paid, tally, kind, first,
     second, third, bound, limit, single, whole, eased_by, ease, covered, bit, enforced, again, out_judged, out_twin,
     out_enforced, out_shadowed, out_values,
 ):  # fmt: skip
     """Give each candidate row its reasons: the guards', its item's, its shopper's, and those of T tests of the row.
 
     Events and entries are grouped by user; of a user whose ``reads`` is False none is looked at. ``things`` (I,) is
-    ``Catalogue.things``, ``category`` and ``brand`` (I,) again on their own; items of one ``item_class`` (I,) have the same ``class_bits`` (sources + 1, classes).
+    ``Catalogue.things``, ``category`` and ``brand`` (I,) again on their own; items of one ``item_class`` (I,) have the
+    same ``class_bits`` (sources + 1, classes).
     ``user_bits`` are (sources + 1, U). The last line of both is for rows that no rule judges, because the item or the
-    source is unknown. Scratch: ``slot_of`` (I, -1), ``paid`` and ``times_paid`` (categories + 1, 0), ``tally`` (windows,
-    categories or brands, 0).
+    source is unknown. Scratch: ``slot_of`` (I, -1), ``paid`` and ``times_paid`` (categories + 1, 0), ``tally``
+    (windows, categories or brands, 0).
 
     A test measures something of the row and holds it against a limit; NaN is never on the right side. Tests are (T,):
     ``kind`` of measure with three numbers, ``bound``, ``limit``, whether the limit is a ``single`` precision or a
@@ -74,8 +78,8 @@ def judge_rows(
         UNHEEDED: times shown since the shopper last viewed, carted or bought the item, and once more.
         HURRIED: 1 where the badge says hurry and its end does not lie ahead.
         SHOWN_ITEM, SHOWN_CATEGORY, SHOWN_BRAND: times shown in the last ``first`` days, and once more.
-        WAIT: days to wait after dismissals, at most ``second`` of which count ``first`` days each; then the time between
-            two showings shrinks from ``first`` days to nothing over ``third`` days.
+        WAIT: days to wait after dismissals, at most ``second`` of which count ``first`` days each; then the time
+            between two showings shrinks from ``first`` days to nothing over ``third`` days.
 
     With ``again`` the rows were started before and only get the tests' reasons. ``out_values`` (T, R) takes what was
     measured, if it has room.
@@ -162,7 +166,7 @@ def judge_rows(
             elif kind_of == DISMISS:
                 refusals[slot] += times[event] != refused[slot]
                 refused[slot] = max(refused[slot], times[event])
-            elif kind_of == VIEW or kind_of == CART:
+            elif kind_of in {VIEW, CART}:
                 looked[slot] = max(looked[slot], times[event])
         times_paid[n_groups] = 0
 
@@ -320,7 +324,7 @@ def judge_rows(
 
 @_compiled
 def count_messages(offsets, kinds, surfaces, times, slates, wanted, since, out_count, out_last):
-    """Count the distinct slates each user got later than ``since`` on the ``wanted`` surfaces; write the last time too."""
+    """Count each user's distinct slates later than ``since`` on the ``wanted`` surfaces; write the last time too."""
     for user in range(len(offsets) - 1):
         start = offsets[user]
         out_count[user] = 0

@@ -130,7 +130,8 @@ def judge_rows(
     kernel.judge_rows(
         users, facts.reads, rows.offsets, rows.item_row, rows.evidence_row, rows.source, rows.score, rows.closeness,
         rows.trace_share, past.offsets, past.item_row, past.kind, past.at, past.unit_price, entries.offsets,
-        entries.item_row, entries.kind, entries.at, things.things, things.category, things.brand, *classes, *people, int(facts.context.now),
+        entries.item_row, entries.kind, entries.at, things.things, things.category, things.brand, *classes,
+        *people, int(facts.context.now),
         PADDING_SCORE, *guards, scratch("slot_of", (things.items,), np.int32, -1),
         scratch("paid", (groups + 1,), np.float64, 0), scratch("times_paid", (groups + 1,), np.int32, 0),
         scratch("tally", (MOST_WINDOWS, max(groups, len(things.brand_names))), np.int32, 0), *tests.columns,

@@ -158,7 +158,8 @@ class Quotas:
         things = facts.catalogue
         width = max(len(things.category_names), len(things.brand_names))
         quota.spend_quotas(
-            users, facts.candidates.offsets, facts.candidates.item_row, rows.judged, rows.twin, BIT["not_a_candidate"], length,
+            users, facts.candidates.offsets, facts.candidates.item_row, rows.judged, rows.twin,
+            BIT["not_a_candidate"], length,
             things.things, *self.columns, facts.eases, self.bit, BIT[SLATE_FULL],
             scratch("crowds", (len(self.bit), width), np.int32, 0), kept, rows.enforced, rows.shadowed,
         )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Who the shoppers of a block are to the shop: what they agreed to, how well they are known, what they complained of."""
+"""Who a block's shoppers are to the shop: what they agreed to, how well they are known, what they complained of."""
 
 from __future__ import annotations
 
@@ -60,9 +60,7 @@ class Customers:
         )  # fmt: skip
 
     @classmethod
-    def compile(
-        cls, frame: pl.DataFrame | None, user_ids: Sequence[str], families: Sequence[str]
-    ) -> Customers:
+    def compile(cls, frame: pl.DataFrame | None, user_ids: Sequence[str], families: Sequence[str]) -> Customers:
         """Compile a validated customers table for the given users, in their order; None is no table."""
         customers = cls.strangers(len(user_ids))
         if frame is None or not len(frame):
@@ -148,7 +146,7 @@ class Shoppers:
     ) -> Shoppers:
         """Compute the tier and standing of each shopper of a block.
 
-        A shopper whose ledger cannot be read (``exposures`` is None) is a guest. What lies ahead of now has not happened.
+        A shopper whose ledger cannot be read (``exposures`` is None) is a guest. What lies ahead has not happened.
 
         Args:
             customers: (U,) of the block.
@@ -192,9 +190,7 @@ class Shoppers:
 
     def take(self, users: npt.NDArray[np.int64]) -> Shoppers:
         """Return the given positions of the block."""
-        columns = {
-            f.name: getattr(self, f.name)[users] for f in fields(self) if f.name not in {"customers", "ease"}
-        }
+        columns = {f.name: getattr(self, f.name)[users] for f in fields(self) if f.name not in {"customers", "ease"}}
         ease = {family: values[users] for family, values in self.ease.items()}
         return Shoppers(customers=self.customers.take(users), ease=ease, **columns)
 
@@ -216,7 +212,8 @@ def _agreements(lines: pl.DataFrame) -> tuple[npt.NDArray[np.int32], tuple[froze
     import polars as pl
 
     words = lines.select(
-        pl.col(name).cast(pl.List(pl.String)).fill_null([]).list.drop_nulls().list.sort() for name in ("consent", "channels")
+        pl.col(name).cast(pl.List(pl.String)).fill_null([]).list.drop_nulls().list.sort()
+        for name in ("consent", "channels")
     )
     key = words.select(pl.concat_str(pl.all().list.join("\x1f"), separator="\x1e")).to_series()
     distinct = key.unique(maintain_order=True).to_list()

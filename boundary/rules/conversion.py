@@ -91,7 +91,7 @@ class Scarcity(Conversion):
 
 
 class SocialProof(Conversion):
-    """The badge says others want it, and no count of them is behind it: fewer than ``fewest``, or than the badge says."""
+    """The badge says others want it, and no count is behind it: fewer than ``fewest``, or than the badge says."""
 
     reason: ClassVar[str] = "social_proof"
     grain: ClassVar[Grain] = "item"

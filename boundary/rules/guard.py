@@ -4,10 +4,10 @@ They are decided where a row's judging begins, in ``boundary.plan`` and ``bounda
 """
 
 GUARDS: dict[str, str] = {
-    "unknown": "the item is not in the catalogue, nobody said what it is, or the row is personal and the shopper a stranger",
+    "unknown": "the item is not in the catalogue, nobody said what it is, or a stranger gets a personal row",
     "ledger_down": "nobody can tell what the shopper was shown: nothing but the crowd shelf",
     "bad_score": "the score is not a number, infinite, or padding",
-    "not_a_candidate": "the row repeats another, comes from no source there is, or is a gesture among products or a product among gestures",
+    "not_a_candidate": "the row repeats another, is from no source there is, or takes a gesture for a product or back",
 }
 RULE_ERROR = "rule_error"
 SLATE_FULL = "slate_full"

@@ -1,5 +1,6 @@
 """The compiled walk down ranked rows that spends the slate quotas; its plain-Python twin is in the tests."""
 
+# mypy: allow-untyped-defs, allow-untyped-decorators
 from __future__ import annotations
 
 import numba
@@ -21,16 +22,17 @@ def count_slot(things, item_row, judged, covered, by_brand, tally, quota, row, c
 
 @_compiled
 def spend_quotas(
-    users, row_offsets, item_row, judged, twin, twin_bit, length, things, kind, enforced, covered, promoted_only, first, second,
+    users, row_offsets, item_row, judged, twin, twin_bit, length, things, kind, enforced, covered,
+    promoted_only, first, second,
     by_brand, share, eased_by, ease, bit, full_bit, tally, out_kept, out_enforced, out_shadowed,
 ):  # fmt: skip
-    """Walk down the ranked rows of each of the ``users`` and keep those that no slate quota forbids; rows are only ever removed.
+    """Walk down each user's ranked rows and keep those that no slate quota forbids; rows are only ever removed.
 
     Rows that already have a reason are passed over; a ``twin`` is refused where another source already brought its
     item. A user gets at most ``length`` slots. There are Q quotas, (Q,) each: ``kind``, whether it is ``enforced`` or
     only noted, ``covered`` (Q, sources + 1), whether it counts ``promoted_only`` (these come last), two numbers, a
-    ``share``, which line of ``ease`` (families, U) it is multiplied by (-1 is none), and its ``bit``. ``things`` (I,) is
-    ``Catalogue.things``; ``tally`` is scratch (Q, categories or brands, zeros).
+    ``share``, which line of ``ease`` (families, U) it is multiplied by (-1 is none), and its ``bit``. ``things`` (I,)
+    is ``Catalogue.things``; ``tally`` is scratch (Q, categories or brands, zeros).
 
     SHARE keeps at most that share of ``length`` rows; a promoted share must hold of the slots really filled as well, so
     where a slate stays short the walk is done again with a lower cap. LEAD keeps none in first place. GAP wants

@@ -174,7 +174,7 @@ class World:
         )
 
 
-REGULAR = tuple(event(1, ago=(100 + day) * DAY) for day in range(10)) + (event(1, ago=20 * DAY),)
+REGULAR = (*(event(1, ago=(100 + day) * DAY) for day in range(10)), event(1, ago=20 * DAY))
 
 
 def one_row(
@@ -197,7 +197,14 @@ def one_row(
         [item("it", **(terms or {})), item("why", category="tea")], support=[support, 100], lift=[[lift, 1]] * 2,
         z=[[z, 0]] * 2,
     )  # fmt: skip
-    columns = {"source": "personal", "score": 1.0, "closeness": 1.0, "trace_share": 0.3, "evidence_row": 1, "item_row": 0}
+    columns = {
+        "source": "personal",
+        "score": 1.0,
+        "closeness": 1.0,
+        "trace_share": 0.3,
+        "evidence_row": 1,
+        "item_row": 0,
+    }
     columns |= row or {}
     source = columns.pop("source")
     code = SOURCE_NAMES.index(source) if isinstance(source, str) else source
@@ -242,7 +249,9 @@ def random_world(seed: int, *, users: int = 3, items: int = 12, rows: int = 8, n
     lines = [
         item(
             f"i{number}",
-            category=rng.choice(["bread", "tea", "fruit", "medicine", "nappies", None], p=[0.3, 0.3, 0.2, 0.1, 0.05, 0.05]),
+            category=rng.choice(
+                ["bread", "tea", "fruit", "medicine", "nappies", None], p=[0.3, 0.3, 0.2, 0.1, 0.05, 0.05]
+            ),
             brand=rng.choice(["mill", "leaf", None]),
             price=float(rng.choice([0.0, 1.0, 2.0, 3.0, 10.0])),
             kind=str(kinds[number]),
@@ -313,4 +322,12 @@ def random_world(seed: int, *, users: int = 3, items: int = 12, rows: int = 8, n
         trace_share=rng.random(size) * unsure,
         evidence_row=rng.integers(-1, items, size),
     )
-    return World(things, block, customers(people, ids), history(*past), exposures(*entries), Context("home", "browse", 10, now), seed)
+    return World(
+        things,
+        block,
+        customers(people, ids),
+        history(*past),
+        exposures(*entries),
+        Context("home", "browse", 10, now),
+        seed,
+    )

@@ -110,9 +110,7 @@ def test_the_order_of_users_does_not_matter(world: World, rules: Policy, order: 
 def _taken(verdict: Verdict, users: list[int]) -> Verdict:
     offsets = verdict.candidates.offsets
     rows = np.concatenate([np.arange(*offsets[user : user + 2]) for user in users]).astype(int)
-    return replace(
-        verdict, kept=verdict.kept[rows], enforced=verdict.enforced[rows], shadowed=verdict.shadowed[rows]
-    )
+    return replace(verdict, kept=verdict.kept[rows], enforced=verdict.enforced[rows], shadowed=verdict.shadowed[rows])
 
 
 @given(worlds(), policies(), seeds)
@@ -124,7 +122,9 @@ def test_the_order_and_number_of_rules_does_not_matter(world: World, rules: Poli
     twins = [(f"again_{name}", terms) for name, terms in shuffler.sample(lines, 5)]
     for layers in tree["overrides"].values():
         for layer in layers.values():
-            layer |= {twin: layer[twin.removeprefix("again_")] for twin, _ in twins if twin.removeprefix("again_") in layer}
+            layer |= {
+                twin: layer[twin.removeprefix("again_")] for twin, _ in twins if twin.removeprefix("again_") in layer
+            }
     mixed = [*lines, *twins]
     shuffler.shuffle(mixed)
     same(world.screen(rules), world.screen(Policy.from_dict(tree | {"rules": dict(mixed)})))
@@ -143,7 +143,9 @@ def test_every_row_is_kept_or_has_a_reason(world: World, rules: Policy) -> None:
 def test_what_is_handed_over_is_not_touched(world: World, rules: Policy) -> None:
     """Scores, order and everything else handed over stay as they are; the kept rows stand in their order."""
     parts = [world.candidates, world.history, world.exposures, world.customers]
-    names = [[field for field in part.__dataclass_fields__ if isinstance(getattr(part, field), np.ndarray)] for part in parts]
+    names = [
+        [field for field in part.__dataclass_fields__ if isinstance(getattr(part, field), np.ndarray)] for part in parts
+    ]
     before = [[getattr(part, name).copy() for name in columns] for part, columns in zip(parts, names, strict=True)]
     verdict = world.screen(rules)
     for part, columns, copies in zip(parts, names, before, strict=True):
@@ -301,7 +303,8 @@ def test_a_margin_cannot_move_anything(world: World, seed: int) -> None:
     table = read_table(pl.DataFrame(lines, infer_schema_length=None), "catalogue").rows
     moved = table.with_columns(pl.col("margin").shuffle(seed=seed))
     one, other = (
-        replace(world, catalogue=Catalogue.compile(frame, SENSITIVE, support=world.catalogue.support)) for frame in (table, moved)
+        replace(world, catalogue=Catalogue.compile(frame, SENSITIVE, support=world.catalogue.support))
+        for frame in (table, moved)
     )
     same(one.screen(DEFAULT), other.screen(DEFAULT))
     assert "margin" not in Catalogue.__dataclass_fields__

@@ -46,14 +46,24 @@ def ask(world: World, rules: Policy = DEFAULT, **context: Any) -> Ask:
     return lambda: reasons(world, rules, **context)
 
 
-def fill(lines: list[dict[str, Any]], reason: str, *, n: int = 10, at: int = 0, sources: list[str] | None = None, **changes: Any) -> Ask:
+def fill(
+    lines: list[dict[str, Any]],
+    reason: str,
+    *,
+    n: int = 10,
+    at: int = 0,
+    sources: list[str] | None = None,
+    **changes: Any,
+) -> Ask:
     """Ask for the reasons of one of several ranked rows under one quota."""
     names = {"crowded": ("crowded", "crowded_brand")}.get(reason, (reason,))
 
     def told() -> list[str]:
         things = catalogue([item(f"i{place}", **line) for place, line in enumerate(lines)])
         codes = [["personal", "crowd", "explore"].index(name) for name in sources or ["crowd"] * len(lines)]
-        block = Candidates.of(["ann"], [0, len(lines)], item_row=np.arange(len(lines)), score=np.ones(len(lines)), source=codes)
+        block = Candidates.of(
+            ["ann"], [0, len(lines)], item_row=np.arange(len(lines)), score=np.ones(len(lines)), source=codes
+        )
         world = World(things, block, customers([customer("ann")], ["ann"]), history([]), exposures([]))
         return world.screen(only(*names, **changes), n=n).reasons(at)
 

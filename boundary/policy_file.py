@@ -1,0 +1,350 @@
+"""What a policy file may say: its parts with their bounds, and every mistake in one with its path, bound and value."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from boundary.rules import RULES
+from boundary.rules.base import ENFORCEMENTS, NO_CAP, Ceiling, Rule, Words, setting
+from boundary.words import INTENTS, KIND_NAMES, TIER_NAMES, Tier
+
+SCHEMA = 1
+SCOPES: dict[str, tuple[str, ...] | None] = {"surface": None, "intent": INTENTS, "tier": TIER_NAMES}
+KNOWN_TIERS = ("newcomer", "regular")  # a guest has no terms: nothing is remembered
+
+
+class PolicyError(ValueError):
+    """The policy file has mistakes; ``mistakes`` lists all of them, a line each."""
+
+    def __init__(self, where: str, mistakes: list[str]) -> None:
+        self.mistakes = mistakes
+        super().__init__(f"{where}: " + "; ".join(mistakes))
+
+
+class Part(BaseModel):
+    """A part of a policy file."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class TierTerms(Part):
+    """From when on a shopper belongs to a tier, and what may then be remembered."""
+
+    days: Annotated[float, setting("higher", ge=0, le=3660)]
+    purchases: Annotated[int, setting("higher", ge=0)]
+    ticket: Annotated[float, setting("higher", ge=0)]
+    retention_days: Annotated[float, setting("lower", ge=0, le=3660)]
+    evidence: Words
+
+
+class AdmitTerms(Part):
+    """The first door: what may become evidence."""
+
+    sensitive: Annotated[Literal["enforce", "off"], Field(description="sensitive items are no evidence")]
+    proxy_lift: Annotated[float, setting("lower", ge=0)]
+    proxy_z: Ceiling
+
+
+class BlindTerms(Part):
+    """The blindfold: how much of the sensitive directions is erased from a user vector."""
+
+    strength: Annotated[float, setting("higher", ge=0, le=1)]
+    fewest_buyers: Annotated[int, setting("lower", ge=2)]
+
+
+class FeedbackTerms(Part):
+    """What a complaint does: one ``step`` off a family's limits, fading over ``relax_days``, ``most`` steps at once."""
+
+    step: Annotated[float, setting("higher", ge=0, le=1)]
+    most: Annotated[int, setting("higher", ge=0, le=10)]
+    relax_days: Annotated[float, setting("higher", gt=0, le=3660)]
+
+
+class LedgerTerms(Part):
+    """How long an exposure counts that nobody confirmed, and how long forgetting may take in the item factors."""
+
+    release_minutes: Annotated[float, setting("higher", gt=0)]
+    retrain_days: Annotated[float, setting("lower", gt=0, le=366)]
+
+
+PARTS: dict[str, type[Part]] = {
+    "admit": AdmitTerms,
+    "blind": BlindTerms,
+    "feedback": FeedbackTerms,
+    "ledger": LedgerTerms,
+}
+
+
+def read_policy(tree: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """Return what a policy is made of, as arguments of ``boundary.policy.Policy``, and every mistake."""
+    mistakes: list[str] = []
+    known = ("name", "schema", "tiers", "rules", "overrides", *PARTS)
+    mistakes += [f"{key} is no part of a policy; {_mend(key, known)}" for key in tree if key not in known]
+    name = tree.get("name")
+    if not isinstance(name, str) or not name:
+        mistakes.append(f"name must be a word but {_got(tree, 'name')}")
+    if tree.get("schema") != SCHEMA or isinstance(tree.get("schema"), bool):
+        mistakes.append(f"schema must be {SCHEMA} but {_got(tree, 'schema')}")
+    mistakes += [f"{part} is missing; add it" for part in PARTS if part not in tree]
+    parts: dict[str, Any] = {
+        part: _read(kind, tree[part], part, mistakes) for part, kind in PARTS.items() if part in tree
+    }
+    parts["name"] = name
+    parts["tiers"] = _tiers(tree.get("tiers"), mistakes)
+    parts["rules"] = _rules(tree.get("rules"), mistakes)
+    broken = set(tree["rules"]) - set(parts["rules"]) if isinstance(tree.get("rules"), dict) else set()
+    parts["overrides"] = _overrides(tree.get("overrides", {}), parts["rules"], broken, mistakes)
+    return parts, mistakes
+
+
+def plain(part: BaseModel) -> dict[str, Any]:
+    """Return a part as a file would write it; rules for every surface name none."""
+    values = part.model_dump(mode="json")
+    return {name: value for name, value in values.items() if not (name == "surfaces" and value is None)}
+
+
+def json_schema() -> dict[str, Any]:
+    """Return a JSON Schema of policy files, for editors."""
+    rules = {reason: _schema_of(rule) for reason, rule in RULES.items()}
+    for reason, schema in rules.items():
+        schema["properties"]["reason"] = {"const": reason}
+    named = {
+        "allOf": [
+            {"if": {"properties": {"reason": {"const": reason}}, "required": ["reason"]}, "then": schema}
+            for reason, schema in rules.items()
+        ],
+        "properties": {"reason": {"enum": list(RULES)}},
+        "required": ["reason"],
+    }
+    settings: dict[str, Any] = {}
+    for schema in rules.values():
+        for name, terms in schema["properties"].items():
+            settings.setdefault(name, []).append(terms)
+    any_setting = {name: {"anyOf": _distinct(terms)} for name, terms in settings.items() if name != "reason"}
+    changes: dict[str, Any] = {
+        "type": "object",
+        "properties": {
+            reason: {key: value for key, value in schema.items() if key != "required"}
+            for reason, schema in rules.items()
+        },
+        "additionalProperties": {"type": "object", "properties": any_setting, "additionalProperties": False},
+    }
+    tier = _schema_of(TierTerms)
+    tier["properties"]["evidence"]["items"] = {"enum": list(KIND_NAMES)}
+    tree: dict[str, Any] = {
+        "name": {"type": "string", "minLength": 1},
+        "schema": {"const": SCHEMA},
+        "tiers": _closed(dict.fromkeys(KNOWN_TIERS, tier), required=KNOWN_TIERS),
+        "rules": {"type": "object", "properties": rules, "additionalProperties": named},
+        "overrides": _closed(
+            {
+                "surface": {"type": "object", "additionalProperties": {"$ref": "#/$defs/changes"}},
+                "intent": _closed({name: {"$ref": "#/$defs/changes"} for name in INTENTS}),
+                "tier": _closed({name: {"$ref": "#/$defs/changes"} for name in TIER_NAMES}),
+            }
+        ),
+    }
+    tree |= {name: _schema_of(kind) for name, kind in PARTS.items()}
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Cornerstore boundary policy",
+        **_closed(tree, required=[name for name in tree if name != "overrides"]),
+        "$defs": {"changes": changes},
+    }
+
+
+def _schema_of(kind: type[BaseModel]) -> dict[str, Any]:
+    return TypeAdapter(kind).json_schema()
+
+
+def _closed(properties: Mapping[str, Any], *, required: Iterable[str] = ()) -> dict[str, Any]:
+    return {"type": "object", "properties": dict(properties), "required": list(required), "additionalProperties": False}
+
+
+def _distinct(terms: list[Any]) -> list[Any]:
+    return [json.loads(text) for text in dict.fromkeys(json.dumps(term, sort_keys=True) for term in terms)]
+
+
+def _read(kind: type[BaseModel], value: object, path: str, mistakes: list[str]) -> Any:
+    if not isinstance(value, dict):
+        mistakes.append(f"{path} must be a table of settings but got {_shown(value)}")
+        return None
+    try:
+        return kind.model_validate(value)
+    except ValidationError as error:
+        mistakes.extend(_lines(error, kind, path))
+        return None
+
+
+def _tiers(value: object, mistakes: list[str]) -> dict[Tier, TierTerms]:
+    tiers = {Tier.GUEST: TierTerms(days=0, purchases=0, ticket=0, retention_days=0, evidence=())}
+    if not isinstance(value, dict):
+        mistakes.append("tiers is missing; add tiers.newcomer and tiers.regular")
+        return tiers
+    for name in KNOWN_TIERS:
+        if name not in value:
+            mistakes.append(f"tiers.{name} is missing; add it")
+            continue
+        terms = _read(TierTerms, value[name], f"tiers.{name}", mistakes)
+        tiers[Tier[name.upper()]] = terms
+        kinds = ", ".join(KIND_NAMES)
+        mistakes += [
+            f"tiers.{name}.evidence must name kinds of event ({kinds}) but got {_shown(word)}"
+            for word in (terms.evidence if terms else ())
+            if word not in KIND_NAMES
+        ]
+    mistakes += [
+        f"tiers.{name} is no tier with terms; there are {' and '.join(KNOWN_TIERS)}"
+        for name in value
+        if name not in KNOWN_TIERS
+    ]
+    return tiers
+
+
+def _rules(value: object, mistakes: list[str]) -> dict[str, Rule]:
+    if not isinstance(value, dict):
+        mistakes.append("rules is missing; add a table for each rule")
+        return {}
+    rules: dict[str, Rule] = {}
+    for name, terms in value.items():
+        path = f"rules.{name}"
+        if "." in name or not name:
+            mistakes.append(f"{path} must have a name without a dot; rename it")
+            continue
+        reason = terms.get("reason", name) if isinstance(terms, dict) else name
+        kind = RULES.get(reason) if isinstance(reason, str) else None
+        if kind is None:
+            mistakes.append(f"{path} has no reason code: {_shown(reason)} is none; {_mend(str(reason), RULES)}")
+            continue
+        settings = {key: given for key, given in terms.items() if key != "reason"} if isinstance(terms, dict) else terms
+        rule = _read(kind, settings, path, mistakes)
+        if rule is not None:
+            rules[name] = rule
+    return rules
+
+
+def _overrides(value: object, rules: dict[str, Rule], broken: set[str], mistakes: list[str]) -> dict[str, Any]:
+    """Return the overrides with their values as a file would write them; what changes nothing is left out."""
+    changed: dict[str, Any] = {}
+    for scope, words in _tables(value, "overrides", mistakes):
+        if scope not in SCOPES:
+            mistakes.append(f"overrides.{scope} is none; there are {', '.join(SCOPES)}")
+            continue
+        for word, changes in _tables(words, f"overrides.{scope}", mistakes):
+            path, allowed = f"overrides.{scope}.{word}", SCOPES[scope]
+            if "." in word or (allowed is not None and word not in allowed):
+                mistakes.append(
+                    f"{path} must be " + (f"one of {', '.join(allowed)}" if allowed else "a word without a dot")
+                )
+            for name, terms in _tables(changes, path, mistakes):
+                if name in broken:
+                    continue
+                if name not in rules:
+                    mistakes.append(f"{path}.{name} is no rule of this policy; {_mend(name, rules)}")
+                elif not isinstance(terms, dict):
+                    mistakes.append(f"{path}.{name} must be a table of settings but got {_shown(terms)}")
+                else:
+                    rule = _read(type(rules[name]), rules[name].model_dump() | terms, f"{path}.{name}", mistakes)
+                    if rule is not None and terms:
+                        written = plain(rule)
+                        layer = changed.setdefault(scope, {}).setdefault(word, {})
+                        layer[name] = {key: written[key] for key in terms if key in written}
+    return changed
+
+
+def _tables(value: object, path: str, mistakes: list[str]) -> Iterable[tuple[str, Any]]:
+    if isinstance(value, dict):
+        return list(value.items())
+    mistakes.append(f"{path} must be a table but got {_shown(value)}")
+    return ()
+
+
+def _lines(error: ValidationError, kind: type[BaseModel], path: str) -> Iterator[str]:
+    """Say each mistake once: path, bound and value."""
+    told = set()
+    for one in error.errors(include_url=False):
+        steps = [str(step) for step in one["loc"] if "[" not in str(step) and str(step) != "tuple"]
+        where = ".".join([path, *steps])
+        if where in told:
+            continue
+        told.add(where)
+        yield f"{where} {_saying(one, kind, steps[0] if steps else '')}"
+
+
+def _saying(one: Any, kind: type[BaseModel], name: str) -> str:
+    what, bounds, got = one["type"], one.get("ctx", {}), _shown(one["input"])
+    if what == "missing":
+        return "is missing; add it"
+    if what == "extra_forbidden":
+        return f"is no setting of this part; {_mend(str(one['loc'][-1]), kind.model_fields)}"
+    field = kind.model_fields.get(name)
+    none = (
+        f' or "{NO_CAP}"'
+        if field is not None and type(None) in get_args(field.annotation) and name != "surfaces"
+        else ""
+    )
+    must = {
+        "greater_than_equal": f"at least {_number(bounds.get('ge'))}{none}",
+        "greater_than": f"more than {_number(bounds.get('gt'))}{none}",
+        "less_than_equal": f"at most {_number(bounds.get('le'))}{none}",
+        "less_than": f"less than {_number(bounds.get('lt'))}{none}",
+        "finite_number": f"a finite number{none}",
+        "int_type": f"a whole number{none}",
+        "int_from_float": f"a whole number{none}",
+        "float_type": f"a number{none}",
+        "literal_error": f"one of {bounds.get('expected', '')}",
+        "string_type": "a word",
+        "tuple_type": "a list of words",
+    }.get(what, str(one["msg"]).removeprefix("Input should be").strip())
+    return f"must be {must} but got {got}"
+
+
+def _number(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, int | float) and abs(value) < 1e6 else str(value)
+
+
+def _shown(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, default=str)
+
+
+def _got(tree: Mapping[str, Any], key: str) -> str:
+    return f"got {_shown(tree[key])}" if key in tree else "is missing"
+
+
+def _mend(word: str, known: Iterable[str]) -> str:
+    """Suggest the nearest known word."""
+    words = list(known)
+    near = difflib.get_close_matches(word, words, n=1)
+    return f"did you mean {near[0]}?" if near else f"there are {', '.join(words)}" if words else "remove it"
+
+
+def stricter(kind: type[BaseModel], name: str, one: Any, other: Any) -> Any:
+    """Return the stricter of two values of a rule's setting; a setting without a direction takes the later one.
+
+    Example:
+        >>> stricter(RULES["item_cap"], "times", None, 3)
+        3
+    """
+    if name == "enforce":
+        return max(one, other, key=ENFORCEMENTS.index)
+    direction = direction_of(kind, name)
+    if direction is None:
+        return other
+    if one is None or other is None:
+        return other if one is None else one
+    return min(one, other) if direction == "lower" else max(one, other)
+
+
+def direction_of(kind: type[BaseModel], name: str) -> str | None:
+    """Return whether a setting is stricter when ``lower`` or ``higher``; None where it has no direction."""
+    field = kind.model_fields[name]
+    extras = [field.json_schema_extra, *(getattr(meta, "json_schema_extra", None) for meta in field.metadata)]
+    for extra in extras:
+        if isinstance(extra, dict) and "stricter" in extra:
+            return str(extra["stricter"])
+    return None
