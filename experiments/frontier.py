@@ -14,6 +14,23 @@ if TYPE_CHECKING:
     from experiments.space import Rule
 
 INK, SOFT, LEAF, CLAY, SEA = "#1d2733", "#5b6875", "#2f7d5b", "#b4552d", "#2b6a94"
+STYLE = """
+body { margin: 0; background: #fbfaf7; color: #1d2733; font: 15px/1.5 system-ui, "DejaVu Sans", sans-serif }
+main { max-width: 1080px; margin: 0 auto; padding: 32px 24px 64px }
+h1 { font-size: 28px; margin: 0 0 6px } h2 { font-size: 20px; margin: 18px 0 4px } p { margin: 4px 0 12px }
+section { background: #fff; border: 1px solid #dde3e8; border-radius: 12px; padding: 6px 24px 18px; margin-top: 20px }
+.soft { color: #5b6875 } .figures { display: grid; grid-template-columns: repeat(4, 1fr); gap: 14px; margin-top: 18px }
+.figure { background: #fff; border: 1px solid #dde3e8; border-radius: 12px; padding: 14px 18px }
+.figure b { display: block; font-size: 26px } .figure span { color: #5b6875; font-size: 14px }
+table { border-collapse: collapse; font-size: 13px; background: #fff } section table { width: 100% }
+td, th { padding: 4px 9px 4px 0; border-bottom: 1px solid #dde3e8; text-align: left; vertical-align: top }
+td.n { text-align: right; font-variant-numeric: tabular-nums } .chosen td { background: #ddefe6; font-weight: 600 }
+.two { display: grid; grid-template-columns: 1fr 1fr; gap: 24px } .gone { color: #5b6875; text-decoration: line-through }
+.wide { overflow-x: auto } .tag { font-size: 12px; padding: 0 7px; border-radius: 9px; background: #eef1f3; color: #5b6875 }
+.tag.personal { background: #f6e6dd; color: #8d3f1e } .tag.crowd { background: #dcebf4; color: #1d5377 }
+.tag.explore { background: #f6ecd0; color: #7c5a06 } .tag.gesture { background: #ddefe6; color: #1e5c41 }
+@media (max-width: 760px) { .figures, .two { grid-template-columns: 1fr 1fr } }
+"""
 FONT = {"size": 13, "color": INK, "family": "system-ui, DejaVu Sans, sans-serif"}
 
 
@@ -49,15 +66,15 @@ def recommended(trials: pl.DataFrame, rule: Rule) -> int | None:
 def told(rule: Rule, trials: pl.DataFrame, chosen: int | None) -> str:
     """Say in a sentence which policy the rule chose, or why none."""
     if chosen is not None:
-        return f"trial {chosen}: {rule}"
+        return f"Recommended is trial {chosen}: {rule}."
     best = ", ".join(f"{name} {_short(trials[name].max())}" for name in rule.at_least)
-    return f"none of {len(trials)} policies qualifies for: {rule} (the best of each alone: {best})"
+    return f"None of {len(trials)} policies qualifies: wanted is {rule}; the best of each alone is {best}."
 
 
 def picture(
     trials: pl.DataFrame, *, across: str, up: str, chosen: int | None, base: int | None, settings: Sequence[str]
 ) -> go.Figure:
-    """Draw all trials, the frontier of the two figures among them, the chosen one and the base; hover tells settings."""
+    """Draw all trials, the frontier of two figures, the chosen trial and the base; hovering tells the settings."""
     edge = trials.filter(pl.Series(non_dominated(trials.select(across, up).to_numpy(), ["maximize", "minimize"]))).sort(
         across
     )
@@ -83,7 +100,8 @@ def picture(
             x=rows[across].to_list(), y=rows[up].to_list(), name=name, marker=style,
             mode="lines+markers" if rows is edge else "markers", line={"shape": "vh", "color": SEA, "width": 1},
             customdata=[[number, note] for number, note in zip(rows["trial"].to_list(), notes, strict=True)],
-            hovertemplate=f"trial %{{customdata[0]}}<br>{across} %{{x:.3f}}, {up} %{{y:.3f}}<br>%{{customdata[1]}}<extra></extra>",
+            hovertemplate="trial %{customdata[0]}<br>"
+             f"{across} %{{x:.3f}}, {up} %{{y:.3f}}<br>%{{customdata[1]}}<extra></extra>",
         )  # fmt: skip
     figure.update_layout(
         height=460, plot_bgcolor="white", paper_bgcolor="white", font=FONT, margin={"l": 60, "r": 20, "t": 20, "b": 50},
@@ -115,7 +133,7 @@ def table(rows: pl.DataFrame, *, mark: int | None = None) -> str:
             for value in row.values()
         )
         lines.append(f"<tr{strong}>{cells}</tr>")
-    return f"<table><tr>{head}</tr>{''.join(lines)}</table>"
+    return f"<div class=wide><table><tr>{head}</tr>{''.join(lines)}</table></div>"
 
 
 def page(title: str, pieces: Sequence[str]) -> str:
@@ -123,13 +141,8 @@ def page(title: str, pieces: Sequence[str]) -> str:
     from plotly.offline import get_plotlyjs
 
     return (
-        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
-        f"<style>body{{font:15px/1.5 system-ui,'DejaVu Sans',sans-serif;color:{INK};max-width:1100px;margin:24px auto;"
-        "padding:0 20px}table{border-collapse:collapse;font-size:13px}td,th{padding:3px 9px;border-bottom:1px solid "
-        "#dde3e8;text-align:left}td.n{text-align:right;font-variant-numeric:tabular-nums}.chosen{background:#ddefe6;"
-        f"font-weight:600}}</style><script>{get_plotlyjs()}</script></head><body><h1>{title}</h1>"
-        + "".join(pieces)
-        + "</body></html>"
+        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title><style>{STYLE}</style>'
+        f"<script>{get_plotlyjs()}</script></head><body><main><h1>{title}</h1>{''.join(pieces)}</main></body></html>"
     )
 
 

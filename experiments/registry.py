@@ -192,7 +192,8 @@ def signature() -> ModelSignature:
         ColSpec(text, "intent", required=False), ColSpec(text, "now", required=False),
     ]  # fmt: skip
     given = [
-        ColSpec(text, "user_id"), ColSpec(whole, "position"), ColSpec(text, "item_id"), ColSpec(DataType.double, "score"),
+        ColSpec(text, "user_id"), ColSpec(whole, "position"), ColSpec(text, "item_id"),
+        ColSpec(DataType.double, "score"),
         *(ColSpec(text, word) for word in ("source", "why", "slate_id", "tier", "policy_digest")),
     ]  # fmt: skip
     return ModelSignature(inputs=Schema(asked), outputs=Schema(given))
@@ -223,12 +224,13 @@ def _register(
     fit_id = Bundle.load(packed).fit_id
     tags = {"policy_digest": rules.digest, "bundle": fit_id, "code_version": code_version()}
     example = pd.DataFrame({"user_id": ["somebody"], "n": [10], "surface": ["home"], "intent": ["browse"]})
+    place = experiment(client, EXPERIMENT, out, tracking_uri)
+    bounds = {rail.figure: f"{rail.at_least} to {rail.at_most}" for rail in wanted}
     with (
         tempfile.TemporaryDirectory() as folder,
-        mlflow.start_run(experiment_id=experiment(client, EXPERIMENT, out, tracking_uri), run_name=f"promote {rules.name}", tags=tags) as run,
+        mlflow.start_run(experiment_id=place, run_name=f"promote {rules.name}", tags=tags) as run,
     ):  # fmt: skip
-        log_values(client, run.info.run_id, params={rail.figure: f"{rail.at_least} to {rail.at_most}" for rail in wanted},
-                   metrics=measured, at=run.info.start_time)  # fmt: skip
+        log_values(client, run.info.run_id, params=bounds, metrics=measured, at=run.info.start_time)
         client.log_text(run.info.run_id, rules.to_toml(), "policy.toml")
         logged: Any = mlflow.pyfunc.log_model(
             name=name, python_model=str(CODE), artifacts={"bundle": str(packed)}, signature=signature(),

@@ -1,4 +1,4 @@
-"""Do we follow people around? Visits of the past are replayed through a ledger, each knowing only what came before it."""
+"""Do we follow people around? Past visits are replayed through a ledger, each knowing only what came before it."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def replay(
 
     Returns:
         visits, impressions, over_cap_rate (and each cap's), longest_run and that of guests, of whom nothing is
-        remembered, followed, followed.random, followed_category, followed_category.random, fill and the fill of each tier.
+        remembered, followed, followed.random, followed_category, followed_category.random, fill and that of each tier.
     """
     if days < 1:
         raise LabError(f"`days` must be at least 1 but got {days}")
@@ -152,6 +152,8 @@ def over_caps(seen: pl.DataFrame, stage: Stage, *, surface: str, intent: str) ->
     catalogue = stage.bundle.catalogue
     items = seen["item"].to_numpy()
     code = {"item": items, "category": catalogue.category[items], "brand": catalogue.brand[items]}
+    _user, _at, level = (seen[name].to_numpy() for name in ("user", "at", "tier"))
+    _noted, source = level != Tier.GUEST, seen["source"].to_numpy()
     over_any, rates = np.zeros(len(seen), bool), {}
     for reason, scope in CAPS.items():
         over = np.zeros(len(seen), bool)
@@ -160,11 +162,9 @@ def over_caps(seen: pl.DataFrame, stage: Stage, *, surface: str, intent: str) ->
                 times, days = getattr(rule, "times", None), getattr(rule, "days", None)
                 if rule.reason != reason or rule.enforce != "enforce" or times is None or days is None:
                     continue
-                mine = (seen["tier"].to_numpy() == tier) & (code[scope] >= 0)
-                mine &= np.isin(seen["source"].to_numpy(), [SOURCE_NAMES.index(word) for word in rule.sources])
-                nth = _nth_in_window(
-                    seen["user"].to_numpy(), code[scope], seen["at"].to_numpy(), seen["tier"].to_numpy(), days
-                )
+                mine = (level == tier) & (code[scope] >= 0)
+                mine &= np.isin(source, [SOURCE_NAMES.index(word) for word in rule.sources])
+                nth = nth_in_window(user, code[scope], at, noted, days)
                 over |= mine & (nth > times)
         rates[f"over_cap_rate.{reason}"] = float(over.mean()) if len(over) else 0.0
         over_any |= over
@@ -190,23 +190,27 @@ def longest_run(seen: pl.DataFrame, served: pl.DataFrame) -> int:
     return 0 if longest is None else int(longest)  # type: ignore[arg-type]
 
 
-def _nth_in_window(
-    user: npt.NDArray[np.int64], code: npt.NDArray[np.integer], at: npt.NDArray[np.int64], tier: npt.NDArray[np.uint8],
+def nth_in_window(
+    user: npt.NDArray[np.int64], code: npt.NDArray[np.integer], at: npt.NDArray[np.int64], noted: npt.NDArray[np.bool_],
     days: float,
 ) -> npt.NDArray[np.int64]:  # fmt: skip
-    """Return of each impression which one it is of its user and code within the days before it; guests' count not."""
-    noted = tier != Tier.GUEST
+    """Return of each impression which one it is of its user and code in the days up to it, from 1; 0 where not noted.
+
+    Example:
+        >>> day = MICROSECONDS_A_DAY
+        >>> one, at = np.zeros(3, np.int64), np.array([0, 3, 9]) * day
+        >>> nth_in_window(one, one, at, np.ones(3, bool), days=7).tolist()
+        [1, 2, 2]
+    """
     order = np.lexsort((np.arange(len(at)), at, code, user))
     order = order[noted[order]]
-    frame = pl.DataFrame({"user": user[order], "code": code[order], "at": at[order]}).with_columns(
-        nth=pl.int_range(pl.len()).over("user", "code")
-    )
-    begins = frame.select("user", "code", "at", "nth").with_columns(cut=pl.col("at") - round(days * MICROSECONDS_A_DAY))
-    first = begins.group_by("user", "code", maintain_order=True).agg(
-        before=pl.col("at").search_sorted(pl.col("cut"), side="right"), nth=pl.col("nth")
-    ).explode("before", "nth")  # fmt: skip
+    who, what, when = user[order], code[order], at[order]
+    begins = np.flatnonzero(np.append(True, (who[1:] != who[:-1]) | (what[1:] != what[:-1]))[: len(order)])
     out = np.zeros(len(at), np.int64)
-    out[order] = (first["nth"].cast(pl.Int64) - first["before"].cast(pl.Int64) + 1).to_numpy()
+    for begin, end in zip(begins.tolist(), [*begins[1:].tolist(), len(order)], strict=True):
+        part = when[begin:end]
+        before = np.searchsorted(part, part - round(days * MICROSECONDS_A_DAY), side="right")
+        out[order[begin:end]] = np.arange(1, end - begin + 1) - before
     return out
 
 
@@ -224,7 +228,7 @@ def _impressions(day: Day) -> pl.DataFrame:
 def _followed(
     day: Day, category: npt.NDArray[np.int32], random: np.random.Generator, open_to: npt.NDArray[np.int64]
 ) -> npt.NDArray[np.float64]:
-    """Count impressions of items, and of categories, that their shopper touched lately: of the slates, of random ones."""
+    """Count impressions of items, and of categories, touched lately by their shopper: of slates, of random ones."""
     rows, kept = day.verdict.candidates, day.verdict.kept
     sold = kept & (rows.source != Source.GESTURE)
     owner, item = rows.user_row[sold].astype(np.int64), rows.item_row[sold].astype(np.int64)

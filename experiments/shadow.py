@@ -175,11 +175,13 @@ def picture(reasons: pl.DataFrame) -> go.Figure:
 
 def _page(one: Policy, other: Policy, figures: dict[str, float], reasons: pl.DataFrame, named: pl.DataFrame) -> str:
     said = (
-        f"<p>{figures['visits']:,.0f} visits. Under <b>{one.name}</b> ({one.digest}) {figures['slots.one']:,.0f} slots, "
-        f"under <b>{other.name}</b> ({other.digest}) {figures['slots.other']:,.0f}. {figures['gone']:,.0f} slots would be "
-        f"gone and {figures['come']:,.0f} come instead, for {figures['shoppers_touched']:,.0f} shoppers.</p>"
-        "<p>Left: what the second policy withholds and the first shows. Right: what the first withholds. A slot counts "
-        "for each of its reasons; <i>slate_full</i> gave way to something else, <i>not_a_candidate</i> was not proposed.</p>"
+        f"<p>{figures['visits']:,.0f} visits. "
+        f"Under <b>{one.name}</b> ({one.digest}) {figures['slots.one']:,.0f} slots, "
+        f"under <b>{other.name}</b> ({other.digest}) {figures['slots.other']:,.0f}. "
+        f"{figures['gone']:,.0f} slots would be gone and {figures['come']:,.0f} come instead, for {figures['shoppers_touched']:,.0f} shoppers.</p>"
+        "<p>Left: what the second policy withholds and the first shows. Right: what the first withholds. "
+        "A slot counts for each of its reasons; <i>slate_full</i> gave way to something else, "
+        "<i>not_a_candidate</i> was not proposed.</p>"
     )
     first = named.head(200).with_columns(pl.col("reasons").list.join(", "), pl.col("at").dt.strftime("%Y-%m-%d"))
     return frontier.page(

@@ -1,4 +1,4 @@
-"""Which settings lose least when we are kinder? Optuna turns them, MLflow keeps the trials, the trade-off is a picture."""
+"""Which settings lose least when we are kinder? Optuna turns them, MLflow keeps the trials, a picture tells."""
 
 from __future__ import annotations
 
@@ -306,7 +306,7 @@ def _conclude(
     shape = frontier.picture(trials, across="kept", up="leak", chosen=chosen, base=began, settings=paths)
     columns = ["trial", *names, "kept_profile", *paths]
     pieces = [
-        f"<p><b>Recommended</b>, {sentence}.</p>", frontier.piece(shape), "<h2>Policies that no other beats</h2>",
+        f"<p>{sentence}</p>", frontier.piece(shape), "<h2>Policies that no other beats</h2>",
         frontier.table(best.select(columns), mark=chosen),
     ]  # fmt: skip
     (out / "frontier.html").write_text(frontier.page("What do we lose if we are kinder?", pieces), encoding="utf-8")
@@ -322,7 +322,7 @@ def _conclude(
     client, parent = runs.client, runs.parent
     log_values(client, parent, params={}, metrics=figures, at=_millis())
     client.set_tag(parent, "recommended", sentence)
-    client.set_tag(parent, "mlflow.note.content", f"Recommended, {sentence}.")
+    client.set_tag(parent, "mlflow.note.content", sentence)
     client.log_table(parent, best.select(columns).to_dict(as_series=False), "frontier.json")
     for name in ("frontier.html", "frontier.csv", "trials.parquet", "figures.json", "recommended.txt"):
         client.log_artifact(parent, str(out / name))
