@@ -31,9 +31,7 @@ def _zones() -> tuple[str, ...]:
 
 
 def _time(*, nullable: bool = False, optional: bool = False) -> dy.Datetime:
-    return dy.Datetime(
-        nullable=nullable, time_unit="us", time_zone="UTC", metadata=_OPTIONAL if optional else None
-    )
+    return dy.Datetime(nullable=nullable, time_unit="us", time_zone="UTC", metadata=_OPTIONAL if optional else None)
 
 
 def _name() -> dy.String:
@@ -174,9 +172,7 @@ def read_table(source: str | Path | pl.DataFrame | pl.LazyFrame, table: str) -> 
     columns = schema.columns()
     typed = raw.with_columns(_typed(raw, table, schema)).select(pl.col(*columns))
     unreadable = raw.select(
-        (_given(name, raw.schema[name]) & typed[name].is_null()).alias(name)
-        for name in columns
-        if name in raw.columns
+        (_given(name, raw.schema[name]) & typed[name].is_null()).alias(name) for name in columns if name in raw.columns
     )
     first = _first(_key(typed, unreadable))
     reasons = _reasons(typed, unreadable, first, schema)
@@ -289,9 +285,7 @@ def _numbered(schema: type[dy.Schema]) -> type[dy.Schema]:
     )
 
 
-def _reasons(
-    typed: pl.DataFrame, unreadable: pl.DataFrame, first: pl.Series, schema: type[dy.Schema]
-) -> pl.Series:
+def _reasons(typed: pl.DataFrame, unreadable: pl.DataFrame, first: pl.Series, schema: type[dy.Schema]) -> pl.Series:
     """Give each row's reasons joined by '; ', null for a good row."""
     told = {f"{name}.unreadable": unreadable[name] for name in unreadable.columns if unreadable[name].any()}
     told["duplicate"] = ~first

@@ -26,9 +26,7 @@ def _plain(word: str) -> str:
 def _words(value: object) -> object:
     """Read one word or a list of words, without regard to case and spacing."""
     words = [value] if isinstance(value, str) else value
-    if not isinstance(words, list | tuple) or not all(
-        isinstance(word, str) and word.strip() for word in words
-    ):
+    if not isinstance(words, list | tuple) or not all(isinstance(word, str) and word.strip() for word in words):
         raise ValueError("is neither a word nor a list of words")
     return tuple(_plain(word) for word in words)
 
@@ -131,14 +129,10 @@ class Taxonomy(BaseModel):
 
     def idle(self, catalogue: pl.DataFrame) -> tuple[Entry, ...]:
         """Give the entries that match no item: a renamed category protects nobody, so look at these."""
-        return tuple(
-            entry for entry, mask in zip(self.entries, self._masks(catalogue), strict=True) if not mask.any()
-        )
+        return tuple(entry for entry, mask in zip(self.entries, self._masks(catalogue), strict=True) if not mask.any())
 
     def _masks(self, catalogue: pl.DataFrame) -> list[npt.NDArray[np.bool_]]:
-        masks = _places(catalogue).select(
-            entry.matches().alias(str(at)) for at, entry in enumerate(self.entries)
-        )
+        masks = _places(catalogue).select(entry.matches().alias(str(at)) for at, entry in enumerate(self.entries))
         return [masks[name].to_numpy().astype(np.bool_) for name in masks.columns]
 
 

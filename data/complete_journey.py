@@ -138,17 +138,13 @@ def _products(folder: Path) -> pl.DataFrame:
     places = {"department": "department", "category": "product_category", "type": "product_type"}
     against = [
         pl.when(
-            pl.any_horizontal(*(pl.col(places[at]).is_in(words) for at, words in where.items())).fill_null(
-                value=False
-            )
+            pl.any_horizontal(*(pl.col(places[at]).is_in(words) for at, words in where.items())).fill_null(value=False)
         )
         .then(pl.lit(reason))
         .alias(reason)
         for reason, where in NOT_MERCHANDISE.items()
     ]
-    against.append(
-        pl.when(pl.col("product_category").is_null()).then(pl.lit("no_category")).alias("no_category")
-    )
+    against.append(pl.when(pl.col("product_category").is_null()).then(pl.lit("no_category")).alias("no_category"))
     return pl.read_parquet(folder / "products.parquet").select(
         pl.col("product_id").cast(pl.String).alias("item_id"),
         *(pl.col(column).alias(place) for place, column in places.items()),
@@ -210,9 +206,7 @@ def _promotions(folder: Path, items: pl.DataFrame, choices: Choices) -> pl.DataF
     placed = pl.any_horizontal(pl.col("mailer_location") != "0", pl.col("display_location") != "0")
     scan = pl.scan_parquet(folder / "promotions.parquet")
     stores = scan.select(pl.col("store_id").n_unique()).collect(engine="streaming").item()
-    weekly = (
-        scan.filter(placed).group_by("product_id", "week").agg(stores=pl.len()).collect(engine="streaming")
-    )
+    weekly = scan.filter(placed).group_by("product_id", "week").agg(stores=pl.len()).collect(engine="streaming")
     starts = {week: _week_start(week) for week in weekly["week"].unique()}
     share = pl.min_horizontal(pl.col("stores") / stores, 1.0)
     return (
@@ -246,9 +240,7 @@ def _catalogue(
         .join(again, on="category", how="left", maintain_order="left")
         .join(marks, on="item_id", how="left", maintain_order="left")
         .with_columns(
-            named.map_elements(lambda row: title(row["type"], row["category"], row["size"]), pl.String).alias(
-                "title"
-            ),
+            named.map_elements(lambda row: title(row["type"], row["category"], row["size"]), pl.String).alias("title"),
             pl.lit("product").alias("kind"),
             pl.col("promoted").fill_null(value=False),
             _join(pl.col("against"), unsold).alias("reason"),

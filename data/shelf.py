@@ -34,11 +34,7 @@ def prices(lines: pl.DataFrame, week: dt.datetime, *, price_days: int, low_days:
     sold = lines.filter(pl.col("shelf") > 0)
     last = pl.col("at").max().over("item_id")
     begins = pl.when(last >= week).then(pl.lit(week)).otherwise(last - pl.duration(days=price_days))
-    now = (
-        sold.filter(pl.col("at") >= begins)
-        .group_by("item_id")
-        .agg(price=pl.col("shelf").median().round(2))
-    )
+    now = sold.filter(pl.col("at") >= begins).group_by("item_id").agg(price=pl.col("shelf").median().round(2))
     before = (
         sold.filter((pl.col("at") < week) & (pl.col("at") >= week - dt.timedelta(days=low_days)))
         .group_by("item_id", stretch=(pl.lit(week) - pl.col("at")).dt.total_microseconds() // _SEVEN_DAYS)

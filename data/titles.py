@@ -133,9 +133,7 @@ def _tidy(label: str) -> str:
     label = re.sub(r"(?<=\w)- | -(?=\w)", " - ", label)
     words = re.sub(r"[a-z][a-z.']*", lambda found: _word(found.group()), label)
     words = re.sub(r"\s+", " ", words)
-    words = re.sub(r"( (?:including|incl|with|without|and|no|or|etc?|of|all)|[\s,&:/-])+$", "", words).strip(
-        " -:/&,"
-    )
+    words = re.sub(r"( (?:including|incl|with|without|and|no|or|etc?|of|all)|[\s,&:/-])+$", "", words).strip(" -:/&,")
     return words[:1].upper() + words[1:]
 
 

@@ -83,9 +83,7 @@ def compare(shop: Shop, *, taxonomy: Taxonomy, policy: Policy, choice: Choice, t
     )
 
 
-def score_everybody(
-    engine: Engine, out: Path, *, now: int, progress: Callable[[int, int], None]
-) -> dict[str, Any]:
+def score_everybody(engine: Engine, out: Path, *, now: int, progress: Callable[[int, int], None]) -> dict[str, Any]:
     """Score every household of the bundle and write ``slates.parquet`` and ``withheld.parquet``."""
     users = [user for user in engine.bundle.user_ids if user]
     order = Order(n=10, surface="home", intent="browse", now=now, withheld=True)

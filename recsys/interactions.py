@@ -56,9 +56,7 @@ class Weighing:
             if not (0 < weight < np.inf):
                 raise InteractionError(f"weight of {kind!r} must be positive and finite but got {weight}")
         if self.half_life is not None and self.half_life <= timedelta(0):
-            raise InteractionError(
-                f"`half_life` must be positive but got {self.half_life}; null turns it off"
-            )
+            raise InteractionError(f"`half_life` must be positive but got {self.half_life}; null turns it off")
 
     def weigh(self, events: pl.DataFrame, now: datetime) -> pl.DataFrame:
         """Return user_id, item_id and the weight of every event whose kind counts.
@@ -68,20 +66,14 @@ class Weighing:
         """
         late = events["at"].max()
         if isinstance(late, datetime) and late > now:
-            raise InteractionError(
-                f"`at` must not be after now, {now}, but got {late}; pass events up to now"
-            )
+            raise InteractionError(f"`at` must not be after now, {now}, but got {late}; pass events up to now")
         kinds = pl.DataFrame(
             {"kind": list(self.kinds), "weight": list(self.kinds.values())},
             schema={"kind": pl.String, "weight": pl.Float64},
         )
-        weighed = events.select("user_id", "item_id", "kind", "at").join(
-            kinds, on="kind", maintain_order="left"
-        )
+        weighed = events.select("user_id", "item_id", "kind", "at").join(kinds, on="kind", maintain_order="left")
         if self.half_life is not None:
-            lives = (pl.lit(now) - pl.col("at")).dt.total_microseconds() / (
-                self.half_life / timedelta(microseconds=1)
-            )
+            lives = (pl.lit(now) - pl.col("at")).dt.total_microseconds() / (self.half_life / timedelta(microseconds=1))
             weighed = weighed.with_columns(weight=pl.col("weight") * pl.lit(0.5).pow(lives))
         return weighed.select("user_id", "item_id", "weight")
 
@@ -155,9 +147,7 @@ class Interactions:
         object.__setattr__(self, "_row_of_item", _map_of(self.item_id, "item_id"))
 
     @classmethod
-    def of(
-        cls, events: pl.DataFrame, *, item_id: Sequence[str] | pl.Series, weighing: Weighing, now: datetime
-    ) -> Self:
+    def of(cls, events: pl.DataFrame, *, item_id: Sequence[str] | pl.Series, weighing: Weighing, now: datetime) -> Self:
         """Translate an events frame; the weights of a user's events on one item add up.
 
         Args:
@@ -181,9 +171,7 @@ class Interactions:
         _refuse_bad_weights(weights["weight"].fill_null(np.nan).to_numpy())
         for name in ("user_id", "item_id"):
             if weights[name].null_count():
-                raise InteractionError(
-                    f"`{name}` must not be null but is in {weights[name].null_count()} rows"
-                )
+                raise InteractionError(f"`{name}` must not be null but is in {weights[name].null_count()} rows")
         catalogue = pl.DataFrame({"item_id": items}).with_row_index("item_row")
         joined = weights.join(catalogue, on="item_id", how="left", maintain_order="left")
         unknown = joined.filter(pl.col("item_row").is_null()).group_by("item_id").len("count").sort("item_id")
@@ -259,9 +247,7 @@ class Interactions:
         path.mkdir(parents=True, exist_ok=True)
         self.user_id.to_frame("user_id").write_ipc(path / "users.arrow")
         self.item_id.to_frame("item_id").write_ipc(path / "items.arrow")
-        (path / "unknown.json").write_text(
-            json.dumps(self.unknown.to_dict(as_series=False)), encoding="utf-8"
-        )
+        (path / "unknown.json").write_text(json.dumps(self.unknown.to_dict(as_series=False)), encoding="utf-8")
         save_csr(path, "matrix", self.matrix)
 
     @classmethod

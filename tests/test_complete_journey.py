@@ -85,9 +85,7 @@ def test_the_card_tells_the_families_of_the_data(real: Prepared) -> None:
         lines = events.join(items, on="item_id", how="semi")
         figures = (items.height, lines.height, lines["user_id"].n_unique())
         told = " | ".join(f"{figure:,}" if figure >= 10 else "fewer than 10" for figure in figures)
-        assert any(
-            row.startswith(f"| {family}") and row.endswith(f" | {told} |") for row in card.splitlines()
-        )
+        assert any(row.startswith(f"| {family}") and row.endswith(f" | {told} |") for row in card.splitlines())
 
 
 @pytest.mark.parametrize("name", ["events", "catalogue", "customers"])
@@ -97,9 +95,7 @@ def test_the_tables_are_valid_and_read_again_unchanged(real: Prepared, name: str
     assert read_table(real.out / f"{name}.parquet", name).counts["rejected"] == 0
 
 
-def test_the_unit_price_is_what_the_receipt_says(
-    real: Prepared, receipts: tuple[pl.DataFrame, pl.DataFrame]
-) -> None:
+def test_the_unit_price_is_what_the_receipt_says(real: Prepared, receipts: tuple[pl.DataFrame, pl.DataFrame]) -> None:
     """Sales value by quantity, of the very line."""
     lines = receipts[0].select(
         pl.col("household_id").cast(pl.String).alias("user_id"),
@@ -116,9 +112,7 @@ def test_the_unit_price_is_what_the_receipt_says(
     )
 
 
-def test_nothing_is_sold_that_is_not_merchandise(
-    real: Prepared, receipts: tuple[pl.DataFrame, pl.DataFrame]
-) -> None:
+def test_nothing_is_sold_that_is_not_merchandise(real: Prepared, receipts: tuple[pl.DataFrame, pl.DataFrame]) -> None:
     """No fuel, coupons, deposits, services or supplies, in events or in the catalogue."""
     products = receipts[1].with_columns(pl.col("product_id").cast(pl.String).alias("item_id"))
     sold = products.join(real.read("events"), on="item_id", how="semi")
@@ -178,9 +172,7 @@ def test_times_are_utc_and_weeks_begin_at_the_shops_midnight(
     receipts: tuple[pl.DataFrame, pl.DataFrame],
 ) -> None:
     """Read so, not one line of the year lies outside its numbered week."""
-    local = (
-        pl.col("transaction_timestamp").dt.replace_time_zone("UTC").dt.convert_time_zone("America/New_York")
-    )
+    local = pl.col("transaction_timestamp").dt.replace_time_zone("UTC").dt.convert_time_zone("America/New_York")
     week = (local.dt.date() - pl.date(2016, 12, 26)).dt.total_days() // 7 + 1
     assert receipts[0].filter(week != pl.col("week")).is_empty()
 
@@ -316,9 +308,7 @@ def test_a_moment_before_the_first_sale_is_told_in_one_line(tmp_path: Path) -> N
         prepare(tmp_path / "out", as_of=dt.datetime(2016, 1, 1, tzinfo=dt.UTC), source=small(tmp_path))
 
 
-def test_data_that_are_not_installed_are_told_in_one_line(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_data_that_are_not_installed_are_told_in_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("data.complete_journey.PACKAGE", "no_such_package_at_all")
     with pytest.raises(TableError, match=r"no_such_package_at_all is not installed: pip install"):
         prepare(tmp_path)
@@ -327,9 +317,7 @@ def test_data_that_are_not_installed_are_told_in_one_line(
 def test_a_choice_moves_what_counts_as_promoted(tmp_path: Path) -> None:
     source = small(tmp_path)
     counts = [
-        prepare(tmp_path / "out", source=source, choices=Choices(promoted_share=share))["promotions"][
-            "promoted"
-        ]
+        prepare(tmp_path / "out", source=source, choices=Choices(promoted_share=share))["promotions"]["promoted"]
         for share in (0.0, 1.0, 1.1)
     ]
     assert counts == [2, 2, 0]
@@ -366,9 +354,7 @@ def test_prices_are_among_those_paid(lines: pl.DataFrame) -> None:
 
 
 def test_a_price_that_did_not_fall_is_no_markdown() -> None:
-    lines = pl.DataFrame(
-        {"item_id": ["a", "a"], "at": [week - dt.timedelta(days=5), week], "shelf": [2.0, 2.0]}
-    )
+    lines = pl.DataFrame({"item_id": ["a", "a"], "at": [week - dt.timedelta(days=5), week], "shelf": [2.0, 2.0]})
     assert prices(lines, week, price_days=28, low_days=30).rows() == [("a", 2.0, None, 2.0)]
 
 

@@ -36,11 +36,7 @@ GOOD = {
     },
 }  # fmt: skip
 BAD = [
-    *(
-        (table, column, None, "missing")
-        for table in SCHEMAS
-        for column in ("user_id", "item_id", "at", "kind")
-    ),
+    *((table, column, None, "missing") for table in SCHEMAS for column in ("user_id", "item_id", "at", "kind")),
     ("events", "user_id", "", "missing"),
     ("events", "kind", "bought", "unknown"),
     ("events", "at", "yesterday", "unreadable"),
@@ -108,9 +104,7 @@ def cells(table: str) -> st.SearchStrategy[pl.DataFrame]:
             bad[column].append(value)
     bad["user_id" if "user_id" in bad else "item_id"] += ["u1", "u2", "u3"]
     row = st.fixed_dictionaries({}, optional={name: st.sampled_from(values) for name, values in bad.items()})
-    return st.lists(row, max_size=8).map(
-        lambda rows: frame_of(table, *rows) if rows else frame_of(table).clear()
-    )
+    return st.lists(row, max_size=8).map(lambda rows: frame_of(table, *rows) if rows else frame_of(table).clear())
 
 
 tables = st.sampled_from(sorted(SCHEMAS))
@@ -165,9 +159,7 @@ def test_events_all_at_once_are_events_one_by_one(raw: pl.DataFrame) -> None:
 
 @quick
 @given(drawn=raw_tables)
-def test_a_file_reads_like_a_frame(
-    drawn: tuple[str, pl.DataFrame], tmp_path_factory: pytest.TempPathFactory
-) -> None:
+def test_a_file_reads_like_a_frame(drawn: tuple[str, pl.DataFrame], tmp_path_factory: pytest.TempPathFactory) -> None:
     """CSV, Parquet and a frame give the same table."""
     name, raw = drawn
     folder = tmp_path_factory.mktemp("files")
@@ -194,12 +186,8 @@ def test_no_rows_are_fine(name: str) -> None:
     SCHEMAS[name].validate(table.rows)
 
 
-@pytest.mark.parametrize(
-    ("name", "column", "value", "why"), [case for case in BAD if case[1] in GOOD[case[0]]]
-)
-def test_a_bad_cell_is_rejected_and_named(
-    name: str, column: str, value: str | None, why: str, tmp_path: Path
-) -> None:
+@pytest.mark.parametrize(("name", "column", "value", "why"), [case for case in BAD if case[1] in GOOD[case[0]]])
+def test_a_bad_cell_is_rejected_and_named(name: str, column: str, value: str | None, why: str, tmp_path: Path) -> None:
     """The good row beside it stays."""
     key = "user_id" if name == "customers" else "item_id"
     raw = frame_of(name, {key: "other"}, {column: value})
@@ -252,9 +240,7 @@ def test_an_event_that_differs_in_any_column_is_another_event() -> None:
 @pytest.mark.parametrize(("name", "key", "column", "value"), [
     ("catalogue", "item_id", "price", "9"), ("customers", "user_id", "opted_out", "true"),
 ])  # fmt: skip
-def test_rows_that_contradict_each_other_are_all_rejected(
-    name: str, key: str, column: str, value: str
-) -> None:
+def test_rows_that_contradict_each_other_are_all_rejected(name: str, key: str, column: str, value: str) -> None:
     """Nobody knows whether the shopper opted out: so neither row may speak for them."""
     table = read_table(frame_of(name, {}, {column: value}, {key: "other"}), name)
     assert table.rows[key].to_list() == ["other"]
@@ -315,16 +301,11 @@ def test_a_missing_list_in_a_frame_is_no_consent_at_all() -> None:
 def test_an_absent_optional_column_is_null() -> None:
     raw = frame_of("catalogue").drop("margin", "promoted", "badge_until", "tracker", "replenish_days")
     rows = read_table(raw, "catalogue").rows
-    assert (
-        rows.select("margin", "promoted", "badge_until", "tracker", "replenish_days").null_count().row(0)
-        == (1,) * 5
-    )
+    assert rows.select("margin", "promoted", "badge_until", "tracker", "replenish_days").null_count().row(0) == (1,) * 5
 
 
 def test_unknown_columns_are_left_out_and_named() -> None:
-    table = read_table(
-        frame_of("events").with_columns(pl.lit(1).alias("age"), pl.lit("x").alias("city")), "events"
-    )
+    table = read_table(frame_of("events").with_columns(pl.lit(1).alias("age"), pl.lit("x").alias("city")), "events")
     assert table.ignored == ("age", "city")
     assert "age" not in table.rows.columns
 

@@ -53,9 +53,7 @@ def test_all_at_once_is_one_by_one(taxonomy: Taxonomy, catalogue: pl.DataFrame) 
 
 @quick
 @given(taxonomies, entries, items)
-def test_another_entry_only_adds(
-    taxonomy: Taxonomy, entry: dict[str, object], catalogue: pl.DataFrame
-) -> None:
+def test_another_entry_only_adds(taxonomy: Taxonomy, entry: dict[str, object], catalogue: pl.DataFrame) -> None:
     """No entry can take a row out of a family again."""
     more = Taxonomy(entries=(*taxonomy.entries, Entry.model_validate(entry)))
     assert more.families[: len(taxonomy.families)] == taxonomy.families
@@ -69,19 +67,14 @@ def test_idle_entries_are_those_without_which_nothing_changes_alone(
     taxonomy: Taxonomy, catalogue: pl.DataFrame
 ) -> None:
     """An entry is idle exactly if it matches no row by itself."""
-    alone = [
-        entry for entry in taxonomy.entries if not Taxonomy(entries=(entry,)).family_bits(catalogue).any()
-    ]
+    alone = [entry for entry in taxonomy.entries if not Taxonomy(entries=(entry,)).family_bits(catalogue).any()]
     assert list(taxonomy.idle(catalogue)) == alone
 
 
 @quick
 @given(taxonomies, items)
 def test_unclassified_is_neither_category_nor_type(taxonomy: Taxonomy, catalogue: pl.DataFrame) -> None:
-    blank = [
-        not (row["category"] or "").strip() and not (row["type"] or "").strip()
-        for row in catalogue.to_dicts()
-    ]
+    blank = [not (row["category"] or "").strip() and not (row["type"] or "").strip() for row in catalogue.to_dicts()]
     assert taxonomy.unclassified(catalogue).tolist() == blank
 
 
