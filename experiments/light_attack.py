@@ -113,11 +113,12 @@ def auc_within(score: Doubles, member: npt.NDArray[np.bool_], stratum: npt.NDArr
 
 
 def _telling(seen: csr_matrix, most: int) -> csr_matrix:
-    """Keep the items whose being seen varies most between shoppers."""
-    counts = np.bincount(seen.indices, minlength=seen.shape[1]) if seen.nnz else np.zeros(seen.shape[1])
-    spread = counts * (seen.shape[0] - counts + (seen.shape[1] == 1))
+    """Keep the columns that vary most between shoppers."""
+    wide = csr_matrix(seen, dtype=np.float64)
+    counts = np.bincount(wide.indices, minlength=wide.shape[1])
+    spread = np.asarray(wide.multiply(wide).mean(axis=0)).ravel() - np.asarray(wide.mean(axis=0)).ravel() ** 2
     best = np.argsort(-spread, kind="stable")[:most]
-    return seen[:, np.sort(best[counts[best] >= FEWEST])].tocsr()
+    return wide[:, np.sort(best[(counts[best] >= FEWEST) & (spread[best] > 1e-9)])].tocsr()
 
 
 def _ridge(seen: csr_matrix, target: Doubles, penalty: float) -> Doubles:

@@ -152,8 +152,8 @@ def over_caps(seen: pl.DataFrame, stage: Stage, *, surface: str, intent: str) ->
     catalogue = stage.bundle.catalogue
     items = seen["item"].to_numpy()
     code = {"item": items, "category": catalogue.category[items], "brand": catalogue.brand[items]}
-    _user, _at, level = (seen[name].to_numpy() for name in ("user", "at", "tier"))
-    _noted, source = level != Tier.GUEST, seen["source"].to_numpy()
+    user, at, level = (seen[name].to_numpy() for name in ("user", "at", "tier"))
+    noted, source = level != Tier.GUEST, seen["source"].to_numpy()
     over_any, rates = np.zeros(len(seen), bool), {}
     for reason, scope in CAPS.items():
         over = np.zeros(len(seen), bool)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import tomllib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -55,6 +55,22 @@ class Setting:
     def plain(self, value: Any) -> Any:
         """Return a drawn value without the dust of adding steps up."""
         return round(value, 9) if isinstance(value, float) else value
+
+    def including(self, value: object) -> Setting:
+        """Return the setting with bounds just wide enough for a value; as it is where that is no number of its kind.
+
+        Example:
+            >>> Setting("rules.upsell.most", low=1.0, high=4.0, step=0.5).including(5.2)
+            Setting(path='rules.upsell.most', choices=(), low=1.0, high=5.2, step=None)
+        """
+        if self.holds(value) or (not self.choices and (value is None or isinstance(value, str | bool))):
+            return self
+        if self.choices:
+            return replace(self, choices=(*self.choices, value))
+        number: Any = value
+        whole = isinstance(self.low, int) and isinstance(self.high, int) and number == int(number)
+        kind = int if whole else float
+        return replace(self, low=kind(min(self.low, number)), high=kind(max(self.high, number)), step=None)
 
     def holds(self, value: object) -> bool:
         """Say whether a value could be drawn."""
@@ -137,17 +153,21 @@ class Space:
         for values in itertools.product(*(setting.choices for setting in turned)):
             yield {setting.path: value for setting, value in zip(turned, values, strict=True)}
 
+    def around(self, policy: Policy) -> Space:
+        """Return the bounds widened to hold a policy, so that it can be compared with all that is tried."""
+        return replace(self, settings=tuple(one.including(_value(policy, one.path)) for one in self.settings))
+
     def of_policy(self, policy: Policy) -> dict[str, Any] | None:
         """Return the values of a policy's settings, None where one of them lies outside the bounds."""
-        found = {}
-        for setting in self.settings:
-            place: Any = policy.to_dict()
-            for step in setting.path.split("."):
-                place = place.get(step) if isinstance(place, dict) else None
-            if not setting.holds(place):
-                return None
-            found[setting.path] = place
-        return found
+        found = {setting.path: _value(policy, setting.path) for setting in self.settings}
+        return found if all(setting.holds(found[setting.path]) for setting in self.settings) else None
+
+
+def _value(policy: Policy, path: str) -> Any:
+    place: Any = policy.to_dict()
+    for step in path.split("."):
+        place = place.get(step) if isinstance(place, dict) else None
+    return place
 
 
 def _setting(path: str, terms: Mapping[str, Any], where: str) -> Setting:

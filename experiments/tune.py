@@ -66,7 +66,7 @@ def tune(
     Args:
         shop: tables.
         taxonomy: which categories are sensitive.
-        policy: the base; it is the first trial where it lies within the bounds.
+        policy: the base and the first trial; bounds that do not hold it are widened.
         choice: of the recommender.
         out: gets figures.json, trials.parquet, frontier.csv, frontier.html, recommended.toml, timing.json, and without
             ``tracking_uri`` MLflow's store.
@@ -83,6 +83,7 @@ def tune(
     """
     space, tell = space or Space.load(), progress or (lambda _what, _share: None)
     space.check(policy)
+    space = space.around(policy)
     if trials < 1:
         raise LabError(f"`trials` must be at least 1 but got {trials}")
     out.mkdir(parents=True, exist_ok=True)
