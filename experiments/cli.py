@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
+
+if TYPE_CHECKING:
+    from boundary.policy import Policy
+    from recsys.bundle import Bundle
 
 console = Console(highlight=False)
 app = typer.Typer(
@@ -18,6 +22,8 @@ bench_app = typer.Typer(help="Time us against a peer, both sides in one run.", n
 app.add_typer(bench_app, name="bench")
 
 Out = Annotated[Path, typer.Option("--out", "-o", help="Folder for figures.json and what people read.")]
+BundleAt = Annotated[Path, typer.Option("--bundle", "-b", help="Folder that `cornerstore fit` wrote.")]
+PolicyName = Annotated[str, typer.Option("--policy", help="Instead of the bundle's policy.")]
 Gowalla = Annotated[Path, typer.Option(help="Folder with LightGCN's train.txt and test.txt.")]
 
 
@@ -34,6 +40,84 @@ def bench_topk(
     from experiments.bench import bench_topk as measure
 
     measure(out, gowalla_folder=gowalla, rounds=rounds)
+    _tell(out)
+
+
+@bench_app.command("call")
+def bench_call(out: Out = Path("runs/bench")) -> None:
+    """Race one scoring call, ledger and all, against implicit's bare recommend for one user.
+
+    Example: [bold]cornerstore-lab bench call --out runs/bench[/]
+    """
+    from experiments.bench.call import bench_call as measure
+
+    out.mkdir(parents=True, exist_ok=True)
+    measure(out)
+    _tell(out)
+
+
+@bench_app.command("batch")
+def bench_batch(
+    out: Out = Path("runs/bench"),
+    gowalla: Gowalla = Path("../shared/datasets/gowalla"),
+    rounds: Annotated[int, typer.Option(help="Interleaved runs; the median counts.")] = 3,
+) -> None:
+    """Race the whole batch, Parquet and all, against implicit's bare recommend for the same users.
+
+    Example: [bold]cornerstore-lab bench batch --out runs/bench[/]
+    """
+    from experiments.bench.batch import bench_batch as measure
+
+    out.mkdir(parents=True, exist_ok=True)
+    measure(out, gowalla_folder=gowalla, rounds=rounds)
+    _tell(out)
+
+
+@app.command()
+def replay(
+    bundle: BundleAt, out: Out = Path("runs/lab/replay"), policy: PolicyName = "",
+    days: Annotated[int, typer.Option(help="How far back.")] = 365,
+    users: Annotated[int, typer.Option(help="How many shoppers, drawn.")] = 500,
+) -> None:  # fmt: skip
+    """Replay real visits through a ledger: over-cap rate, longest run of one item, what follows people, fill.
+
+    Example: [bold]cornerstore-lab replay --bundle runs/demo/bundle --out runs/lab/replay[/]
+    """
+    from experiments.replay import replay as measure
+
+    shop, rules = _opened(bundle, policy)
+    measure(shop, rules, out, days=days, users=users)
+    _tell(out)
+
+
+@app.command()
+def pressure(bundle: BundleAt, out: Out = Path("runs/lab/pressure"), policy: PolicyName = "") -> None:
+    """Measure how hard the slates push: promoted share, upsell, claims, and that margins move nothing.
+
+    Example: [bold]cornerstore-lab pressure --bundle runs/demo/bundle --out runs/lab/pressure[/]
+    """
+    from experiments.pressure import pressure as measure
+
+    shop, rules = _opened(bundle, policy)
+    measure(shop, rules, out)
+    _tell(out)
+
+
+@app.command()
+def shadow(
+    other: Annotated[str, typer.Argument(help="The policy that is asked about.")],
+    bundle: BundleAt, out: Out = Path("runs/lab/shadow"), policy: PolicyName = "",
+    days: Annotated[int, typer.Option(help="How far back.")] = 7,
+) -> None:  # fmt: skip
+    """Serve last week's visits under two policies: who would have seen what, by reason.
+
+    Example: [bold]cornerstore-lab shadow strict --bundle runs/demo/bundle --out runs/lab/shadow[/]
+    """
+    from experiments.shadow import shadow as measure
+    from recsys.engine import policy_of
+
+    shop, rules = _opened(bundle, policy)
+    measure(shop, rules, policy_of(other), out, days=days)
     _tell(out)
 
 
@@ -56,6 +140,14 @@ def race(
     figures = run(ledger, seconds=seconds, threads=threads, processes=processes, kill=kill, out=out)
     if not figures.held:
         raise typer.Exit(1)
+
+
+def _opened(bundle: Path, policy: str) -> tuple[Bundle, Policy]:
+    from recsys.bundle import Bundle as Shop
+    from recsys.engine import policy_of
+
+    shop = Shop.load(bundle)
+    return shop, policy_of(policy) if policy else shop.policy
 
 
 def _tell(out: Path) -> None:
