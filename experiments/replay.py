@@ -204,8 +204,10 @@ def nth_in_window(
     """
     order = np.lexsort((np.arange(len(at)), at, code, user))
     order = order[noted[order]]
+    if not len(order):
+        return np.zeros(len(at), np.int64)
     who, what, when = user[order], code[order], at[order]
-    begins = np.flatnonzero(np.append(True, (who[1:] != who[:-1]) | (what[1:] != what[:-1]))[: len(order)])
+    begins = np.flatnonzero(np.append(True, (who[1:] != who[:-1]) | (what[1:] != what[:-1])))
     out = np.zeros(len(at), np.int64)
     for begin, end in zip(begins.tolist(), [*begins[1:].tolist(), len(order)], strict=True):
         part = when[begin:end]
