@@ -50,6 +50,7 @@ class Gate:
 
     def meet(self, customers: Customers, history: History, exposures: Exposures | None, *, now: int) -> Shoppers:
         """Compute who the shoppers of a block are to the shop; see ``boundary.shoppers.Shoppers.meet``."""
+        _same_users(len(customers.known), history=history, exposures=exposures)
         return Shoppers.meet(customers, history, exposures, policy=self.policy, now=now)
 
     def admit(self, history: History, shoppers: Shoppers, *, now: int) -> Admission:
@@ -89,7 +90,8 @@ class Gate:
             if terms.sensitive == "enforce":
                 turn_away("sensitive_category", known & ((things.family_bits[item] & ~asked) != 0))
             if terms.proxy_z is not None:
-                told = ~(things.proxy_lift < terms.proxy_lift) & ~(things.proxy_z < terms.proxy_z)
+                unlearned = np.isnan(things.proxy_lift) | np.isnan(things.proxy_z)
+                told = unlearned | ((things.proxy_lift >= terms.proxy_lift) & (things.proxy_z >= terms.proxy_z))
                 bits = (told.T << np.arange(len(told), dtype=np.uint32)).sum(axis=1, dtype=np.uint32)
                 turn_away("sensitive_proxy", known & ((bits[item] & ~asked) != 0))
         else:
@@ -167,4 +169,4 @@ class Gate:
 def _same_users(users: int, **parts: Shoppers | History | Exposures | None) -> None:
     for name, part in parts.items():
         if part is not None and part.users != users:
-            raise CandidateError(f"{name} must be of the candidates' {users} users but is of {part.users}")
+            raise CandidateError(f"{name} must be of the block's {users} users but is of {part.users}")
