@@ -10,7 +10,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
-from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, ClassVar
@@ -18,7 +17,6 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 from scipy.sparse import csr_matrix
-from threadpoolctl import ThreadpoolController
 
 from recsys.models import kernel
 from recsys.models.base import Affine, Contributions, Floats, ModelError, Offsets, Rows, Trace, checked
@@ -118,13 +116,6 @@ class Served(ABC):
         save_model(path, name=self.name, settings=self.settings, arrays=self.arrays())
 
 
-@cache
-def _blas() -> ThreadpoolController:
-    import scipy.linalg  # noqa: F401  the BLAS that compiled code calls must be loaded to be held
-
-    return ThreadpoolController()
-
-
 def shared(work: Callable[[int, int], None], users: int) -> None:
     """Call ``work(start, stop)`` over parts of ``range(users)``, in threads if they are many."""
     if users <= FEW:
@@ -132,6 +123,6 @@ def shared(work: Callable[[int, int], None], users: int) -> None:
         return
     threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     edges = np.linspace(0, users, min(users // FEW, 4 * threads) + 1).astype(int).tolist()
-    with _blas().limit(limits=1, user_api="blas"), ThreadPoolExecutor(threads) as pool:
+    with ThreadPoolExecutor(threads) as pool:
         for done in [pool.submit(work, *part) for part in pairwise(edges)]:
             done.result()

@@ -33,14 +33,16 @@ class Filter:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Spectral(FactorModel):
-    """Truncated singular vectors of the weighted matrix, each kept by s^2 / (s^2 + ridge * sum s^2).
+    """Truncated singular vectors of the weighted matrix, each kept by (s^2 / (s^2 + ridge * sum s^2)) ** steepness.
 
-    With all factors and no exponents this is ridge regression of every item on all items, which EASE is but
-    for its diagonal (Steck 2019); exponents 0.5 and no ridge are the low-pass of GF-CF (Shen et al. 2021).
+    With all factors, steepness one and no exponents this is ridge regression of every item on all items,
+    which EASE is but for its diagonal (Steck 2019); exponents 0.5 and no ridge are the low-pass of GF-CF
+    (Shen et al. 2021).
 
     Args:
         factors: length of a vector, at least 1; at most min(users, items) are used.
         ridge: share of all squared weights, at least 0; more smooths more.
+        steepness: how sharply the filter falls from strong directions to weak ones, above 0.
         power: of the weights; 1 = as given, 0.5 = square roots, 0 = taken or not.
         user_exponent: rows are divided by their sum to it, at least 0.
         item_exponent: columns are divided by their sum to it, and multiplied back in scores; at least 0.
@@ -58,6 +60,7 @@ class Spectral(FactorModel):
 
     factors: int = 256
     ridge: float = 0.003
+    steepness: float = 1.0
     power: float = 0.5
     user_exponent: float = 0.0
     item_exponent: float = 0.0
@@ -66,6 +69,7 @@ class Spectral(FactorModel):
 
     def __post_init__(self) -> None:
         require("factors", self.factors, at_least=1)
+        require("steepness", self.steepness, above=0)
         for name in ("ridge", "power", "user_exponent", "item_exponent", "rounds"):
             require(name, getattr(self, name), at_least=0)
 
@@ -92,7 +96,8 @@ class Spectral(FactorModel):
         if given.nnz:
             with threadpool_limits(1, "blas"):
                 _, values, right = randomized_svd(weighed, size, n_iter=self.rounds, random_state=int(seed))
-            kept = values**2 / (values**2 + self.ridge * float((weighed.data.astype(np.float64) ** 2).sum()))
+            whole = float(np.square(weighed.data, dtype=np.float64).sum())
+            kept = (values**2 / (values**2 + self.ridge * whole)) ** self.steepness
             past[:, :size] = right.T * scale[:, None]
             item[seen, :size] = (right.T * kept)[seen] / scale[seen, None]
         if progress is not None:
