@@ -54,7 +54,7 @@ def judge_rows(
     second, third, bound, limit, single, whole, eased_by, ease, covered, bit, enforced, again, out_judged, out_twin,
     out_enforced, out_shadowed, out_values,
 ):  # fmt: skip
-    """Give each candidate row its reasons: the guards', its item's, its shopper's, and those of T tests of the row.
+    """Give each candidate row its reasons: the guards', its item's, its shopper's, and those of T checks of the row.
 
     Events and entries are grouped by user; of a user whose ``reads`` is False none is looked at. ``things`` (I,) is
     ``Catalogue.things``, ``category`` and ``brand`` (I,) again on their own; items of one ``item_class`` (I,) have the
@@ -63,7 +63,7 @@ def judge_rows(
     source is unknown. Scratch: ``slot_of`` (I, -1), ``paid`` and ``times_paid`` (categories + 1, 0), ``tally``
     (windows, categories or brands, 0).
 
-    A test measures something of the row and holds it against a limit; NaN is never on the right side. Tests are (T,):
+    A check measures something of the row and holds it against a limit; NaN is never on the right side. Checks are (T,):
     ``kind`` of measure with three numbers, ``bound``, ``limit``, whether the limit is a ``single`` precision or a
     ``whole`` number, the line of ``ease`` (families, U) it is multiplied by (-1 is none), ``covered`` (T, sources + 1),
     ``bit``, and whether it is ``enforced``. Measures:
@@ -81,10 +81,10 @@ def judge_rows(
         WAIT: days to wait after dismissals, at most ``second`` of which count ``first`` days each; then the time
             between two showings shrinks from ``first`` days to nothing over ``third`` days.
 
-    With ``again`` the rows were started before and only get the tests' reasons. ``out_values`` (T, R) takes what was
+    With ``again`` the rows were started before and only get the checks' reasons. ``out_values`` (T, R) takes what was
     measured, if it has room.
     """
-    n_sources, n_items, n_groups, tests = class_bits.shape[0] - 1, len(things), len(paid) - 1, len(kind)
+    n_sources, n_items, n_groups, checks = class_bits.shape[0] - 1, len(things), len(paid) - 1, len(kind)
     wanted = out_values.shape[1] > 0
     most = 0
     for place in range(len(users)):
@@ -106,14 +106,14 @@ def judge_rows(
     refusals = np.empty(2 * most, np.int64)
     refused = np.empty(2 * most, np.int64)
     maybe = np.zeros(MAYBE + 1, np.bool_)
-    window_of = np.full(tests, -1, np.int64)
-    since = np.empty(tests, np.int64)
-    scope = np.empty(tests, np.int64)
+    window_of = np.full(checks, -1, np.int64)
+    since = np.empty(checks, np.int64)
+    scope = np.empty(checks, np.int64)
     windows = 0
-    for test in range(tests):
-        if kind[test] == SHOWN_ITEM or kind[test] == SHOWN_CATEGORY or kind[test] == SHOWN_BRAND:
-            since[windows], scope[windows] = now - np.int64(np.round(first[test] * DAY)), kind[test]
-            window_of[test] = windows
+    for check in range(checks):
+        if kind[check] == SHOWN_ITEM or kind[check] == SHOWN_CATEGORY or kind[check] == SHOWN_BRAND:
+            since[windows], scope[windows] = now - np.int64(np.round(first[check] * DAY)), kind[check]
+            window_of[check] = windows
             windows += 1
     times_shown = np.empty((windows, 2 * most), np.int64)
     for place in range(len(users)):
@@ -226,17 +226,17 @@ def judge_rows(
             if slot_at[at] >= 0 and touched[slot_at[at]]:
                 few[some] = at
                 some += 1
-        for test in range(tests):
-            measure, window = kind[test], window_of[test]
-            left = limit[test] * (ease[eased_by[test], user] if eased_by[test] >= 0 else 1.0)
-            if whole[test]:
-                left = max(np.floor(left + 1e-6), min(limit[test], 1.0))
-            elif single[test]:
+        for check in range(checks):
+            measure, window = kind[check], window_of[check]
+            left = limit[check] * (ease[eased_by[check], user] if eased_by[check] >= 0 else 1.0)
+            if whole[check]:
+                left = max(np.floor(left + 1e-6), min(limit[check], 1.0))
+            elif single[check]:
                 left = np.float64(np.float32(left))
             rows, count = everyone, width
             if not wanted and measure >= FOLLOWED:  # rows of which nothing is known need not be looked at
                 usual = np.inf if measure <= CYCLE else 1.0 if measure <= SHOWN_ITEM else 0.0
-                if right(usual, left, bound[test]):
+                if right(usual, left, bound[check]):
                     if measure <= WAIT:
                         rows, count = few, some
                     elif measure == HURRIED and not hurried:
@@ -244,7 +244,7 @@ def judge_rows(
             for listed in range(count):
                 at = rows[listed]
                 row, slot, group = start + at, slot_at[at], group_at[at]
-                if slot < 0 or not (wanted or covered[test, out_judged[row]]):
+                if slot < 0 or not (wanted or covered[check, out_judged[row]]):
                     continue
                 if measure == CLOSENESS:
                     value = np.float64(closeness[row])
@@ -283,22 +283,22 @@ def judge_rows(
                 elif measure == WAIT:
                     value = 0.0
                     if refusals[slot] > 0:
-                        over = days_since(refused[slot], now) - first[test] * min(refusals[slot], second[test])
+                        over = days_since(refused[slot], now) - first[check] * min(refusals[slot], second[check])
                         if over < 0:
                             value = -over
-                        elif third[test] > 0:
-                            apart = first[test] * max(0.0, 1.0 - over / third[test])
+                        elif third[check] > 0:
+                            apart = first[check] * max(0.0, 1.0 - over / third[check])
                             value = max(0.0, apart - days_since(last_shown[slot], now))
                 else:
                     thing = things[item_row[row]]
                     value = 1.0 if thing.hurries and not thing.badge_until > now else 0.0
                 if wanted:
-                    out_values[test, row] = value
-                elif not right(value, left, bound[test]):
-                    if enforced[test]:
-                        out_enforced[row] |= bit[test]
+                    out_values[check, row] = value
+                elif not right(value, left, bound[check]):
+                    if enforced[check]:
+                        out_enforced[row] |= bit[check]
                     else:
-                        out_shadowed[row] |= bit[test]
+                        out_shadowed[row] |= bit[check]
 
         for slot in range(slots):
             slot_of[item_of[slot]] = -1

@@ -1,4 +1,4 @@
-"""What is measured of a candidate row, and against which limit: the tests of row rules as columns for the kernel."""
+"""What is measured of a candidate row, and against which limit: the checks of row rules as columns for the kernel."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Bits = npt.NDArray[np.uint64]
 SOURCES = len(SOURCE_NAMES)
 EASED = tuple(COMPLAINTS.values())
 PADDING_SCORE = np.float32(1e38)  # some recommenders fill up with -3.4e38
-MOST_TESTS, MOST_WINDOWS = 64, 8  # in one pass over the rows
+MOST_CHECKS, MOST_WINDOWS = 64, 8  # in one pass over the rows
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Measure:
         return left.astype(np.float32).astype(np.float64) if self.single else left
 
 
-class Test(NamedTuple):
+class Check(NamedTuple):
     """A measure with what follows from it: which side is right, which rows it concerns, and the reason."""
 
     measure: Measure
@@ -69,39 +69,39 @@ class Test(NamedTuple):
     enforce: bool
 
 
-class Tests:
-    """Tests of row rules as columns, (T,); see ``boundary.kernel.judge_rows``."""
+class Checks:
+    """Checks of row rules as columns, (T,); see ``boundary.kernel.judge_rows``."""
 
-    def __init__(self, tests: Sequence[Test]) -> None:
-        terms = [test.measure for test in tests]
+    def __init__(self, checks: Sequence[Check]) -> None:
+        terms = [check.measure for check in checks]
         self.columns: tuple[npt.NDArray[Any], ...] = (
             np.array([term.kind for term in terms], np.int64),
             np.array([term.first for term in terms], np.float64),
             np.array([term.second for term in terms], np.float64),
             np.array([term.third for term in terms], np.float64),
-            np.array([test.bound for test in tests], np.int64),
+            np.array([check.bound for check in checks], np.int64),
             np.array([term.limit for term in terms], np.float64),
             np.array([term.single for term in terms], np.bool_),
             np.array([term.whole for term in terms], np.bool_),
             np.array([-1 if term.eased_by is None else EASED.index(term.eased_by) for term in terms], np.int64),
         )
         self.consequences: tuple[npt.NDArray[Any], ...] = (
-            np.array([test.covered for test in tests], np.bool_).reshape(len(tests), SOURCES + 1),
-            np.array([test.bit for test in tests], np.uint64),
-            np.array([test.enforce for test in tests], np.bool_),
+            np.array([check.covered for check in checks], np.bool_).reshape(len(checks), SOURCES + 1),
+            np.array([check.bit for check in checks], np.uint64),
+            np.array([check.enforce for check in checks], np.bool_),
         )
 
     @classmethod
-    def batches(cls, tests: Iterable[Test]) -> Iterator[Tests]:
-        """Yield the tests in batches that one pass over the rows can take; one at least."""
-        batch: list[Test] = []
+    def batches(cls, checks: Iterable[Check]) -> Iterator[Checks]:
+        """Yield the checks in batches that one pass over the rows can take; one at least."""
+        batch: list[Check] = []
         windows = 0
-        for test in tests:
-            counts = test.measure.kind in kernel.WINDOWS
-            if len(batch) == MOST_TESTS or (counts and windows == MOST_WINDOWS):
+        for check in checks:
+            counts = check.measure.kind in kernel.WINDOWS
+            if len(batch) == MOST_CHECKS or (counts and windows == MOST_WINDOWS):
                 yield cls(batch)
                 batch, windows = [], 0
-            batch.append(test)
+            batch.append(check)
             windows += counts
         yield cls(batch)
 
@@ -120,7 +120,7 @@ class RowBits(NamedTuple):
 
 
 def judge_rows(
-    facts: Facts, tests: Tests, classes: tuple[npt.NDArray[np.int32], Bits, Bits], people: tuple[Bits, Bits],
+    facts: Facts, checks: Checks, classes: tuple[npt.NDArray[np.int32], Bits, Bits], people: tuple[Bits, Bits],
     guards: tuple[np.uint64, np.uint64, np.uint64], out: RowBits, *, users: npt.NDArray[np.int64], again: bool,
     values: npt.NDArray[np.float64] | None = None,
 ) -> None:  # fmt: skip
@@ -134,8 +134,8 @@ def judge_rows(
         *people, int(facts.context.now),
         PADDING_SCORE, *guards, scratch("slot_of", (things.items,), np.int32, -1),
         scratch("paid", (groups + 1,), np.float64, 0), scratch("times_paid", (groups + 1,), np.int32, 0),
-        scratch("tally", (MOST_WINDOWS, max(groups, len(things.brand_names))), np.int32, 0), *tests.columns,
-        facts.eases, *tests.consequences, again, *out, NO_VALUES if values is None else values,
+        scratch("tally", (MOST_WINDOWS, max(groups, len(things.brand_names))), np.int32, 0), *checks.columns,
+        facts.eases, *checks.consequences, again, *out, NO_VALUES if values is None else values,
     )  # fmt: skip
 
 
@@ -143,7 +143,7 @@ def measured(facts: Facts, measure: Measure) -> npt.NDArray[np.float64]:
     """Return a measure of each row, (R,); NaN where the item is not known."""
     values = np.full((1, facts.size), np.nan)
     nobody = np.zeros((SOURCES + 1, facts.shoppers.users), np.uint64)
-    one = Tests([Test(measure, 0, np.ones(SOURCES + 1, bool), NOTHING, False)])
+    one = Checks([Check(measure, 0, np.ones(SOURCES + 1, bool), NOTHING, False)])
     judge_rows(
         facts, one, NO_CLASSES, (nobody, nobody), (NOTHING, NOTHING, NOTHING), RowBits.blank(facts.size),
         users=facts.everybody, again=True, values=values,

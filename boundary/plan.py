@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from boundary import kernel
 from boundary.facts import Facts, ItemFacts, View
-from boundary.measure import EASED, NOTHING, SOURCES, Bits, Flags, RowBits, Test, Tests, judge_rows, scratch
+from boundary.measure import EASED, NOTHING, SOURCES, Bits, Check, Checks, Flags, RowBits, judge_rows, scratch
 from boundary.rules import BIT
 from boundary.rules import kernel as quota
 from boundary.rules.base import BOUNDS, Measured, Quota, QuotaTerms, Rule
@@ -98,8 +98,8 @@ class Plan:
         yields = {one.rule for one in live if opted_in and one.rule.yields_to_optin}
         self.items = lines(frozenset(one.rule for one in live if one.rule.grain == "item") - yields)
         self.shoppers = [one for one in live if one.rule.grain == "shopper"]
-        tests, asked = _tests([one for one in live if one.rule.grain == "row"])
-        self.tests = list(Tests.batches(tests))
+        checks, asked = _checks([one for one in live if one.rule.grain == "row"])
+        self.checks = list(Checks.batches(checks))
         spent, broken = _terms([one for one in live if one.rule.grain == "quota"])
         self.quotas = Quotas(spent)
         self.asked = asked + broken + [one for one in live if one.rule in yields] + self.items.left
@@ -107,8 +107,8 @@ class Plan:
     def judge(self, facts: Facts, users: Users, rows: RowBits, kept: Flags) -> None:
         """Judge the rows of these users, all of the plan's tier: guards, row rules, then the quotas down each list."""
         people = self._of_shoppers(facts)
-        for place, tests in enumerate(self.tests):
-            judge_rows(facts, tests, self.items.classes, people, GUARD_BITS, rows, users=users, again=place > 0)
+        for place, checks in enumerate(self.checks):
+            judge_rows(facts, checks, self.items.classes, people, GUARD_BITS, rows, users=users, again=place > 0)
         for one in self.asked:
             _ask(one, facts, users, rows)
         self.quotas.spend(facts, users, rows, kept)
@@ -165,9 +165,9 @@ class Quotas:
         )  # fmt: skip
 
 
-def _tests(rules: Iterable[Placed]) -> tuple[list[Test], list[Placed]]:
-    """Return the tests of rules that the kernel can judge, and the rules that must be asked."""
-    tests, asked = [], []
+def _checks(rules: Iterable[Placed]) -> tuple[list[Check], list[Placed]]:
+    """Return the checks of rules that the kernel can judge, and the rules that must be asked."""
+    checks, asked = [], []
     for one in rules:
         rule = one.rule
         try:
@@ -178,8 +178,8 @@ def _tests(rules: Iterable[Placed]) -> tuple[list[Test], list[Placed]]:
         if not stock:
             asked.append(one)
         elif measure is not None:
-            tests.append(Test(measure, BOUNDS.index(rule.bound), one.covered, one.bit, one.enforce))
-    return tests, asked
+            checks.append(Check(measure, BOUNDS.index(rule.bound), one.covered, one.bit, one.enforce))
+    return checks, asked
 
 
 def _terms(rules: Iterable[Placed]) -> tuple[list[tuple[Placed, QuotaTerms]], list[Placed]]:

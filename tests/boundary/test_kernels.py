@@ -1,0 +1,377 @@
+"""The compiled kernels against plain-Python twins that say the same in the simplest way."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from shop import DAY, DEFAULT, NOW, World, random_world
+from test_laws import policies, shops, worlds
+
+from boundary import Context, Policy, kernel
+from boundary.claims import Claim
+from boundary.facts import Facts, hours_since
+from boundary.history import ENTRY_KINDS
+from boundary.measure import MOST_CHECKS, MOST_WINDOWS, Check, Checks, Measure
+from boundary.plan import ItemLines, _classes, placed
+from boundary.rules import BIT, RULES
+from boundary.rules import kernel as quota
+from boundary.rules.base import Measured, Quota, Rule
+from boundary.rules.guard import SLATE_FULL
+from boundary.words import SOURCE_NAMES, Kind, Tier
+
+NEVER = kernel.NEVER
+
+
+def facts_of(world: World, rules: Policy = DEFAULT) -> Facts:
+    return Facts(
+        world.context, world.catalogue, world.meet(rules), world.candidates, history=world.history,
+        exposures=world.exposures,
+    )  # fmt: skip
+
+
+def days(time: int | None, now: int) -> float:
+    return math.inf if time is None else max(now - time, 0) / DAY
+
+
+def measure_of_row(world: World, shoppers: Any, row: int, measure: Measure) -> float:
+    """Measure one row the slow way: look through all that its shopper did and was shown."""
+    rows, things, now = world.candidates, world.catalogue, world.context.now
+    user, item, past = int(rows.user_row[row]), int(rows.item_row[row]), int(rows.evidence_row[row])
+    guest = shoppers.tier[user] == Tier.GUEST
+    whose = slice(*world.history.offsets[user : user + 2])
+    events = [] if guest else list(
+        zip(*(getattr(world.history, name)[whose].tolist() for name in ("item_row", "kind", "at", "unit_price")), strict=True)
+    )  # fmt: skip
+    whose = slice(*world.exposures.offsets[user : user + 2])
+    entries = [] if guest else list(
+        zip(*(getattr(world.exposures, name)[whose].tolist() for name in ("item_row", "kind", "at")), strict=True)
+    )  # fmt: skip
+    entries = [entry for entry in entries if 0 <= entry[0] < things.items]
+
+    def last(which: int, *kinds: int) -> int | None:
+        return max((at for it, kind, at, _ in events if it == which and kind in kinds), default=None)
+
+    bought, looked = last(item, Kind.PURCHASE), last(item, Kind.VIEW, Kind.CART)
+    interest = max((at for at in (bought, looked) if at is not None), default=NEVER)
+    shown = [at for it, kind, at in entries if it == item and kind == ENTRY_KINDS.index("shown")]
+
+    def counted(codes: Any) -> float:
+        since = now - round(measure.first * DAY)
+        if codes[item] < 0:
+            return 1
+        return 1 + sum(codes[it] == codes[item] and kind == 0 and at > since for it, kind, at in entries)
+
+    kind = measure.kind
+    if kind == kernel.CLOSENESS:
+        return float(rows.closeness[row])
+    if kind == kernel.TRACE:
+        return float(rows.trace_share[row])
+    if kind == kernel.EVIDENCE:
+        return days(last(past, Kind.VIEW, Kind.CART, Kind.PURCHASE), now) if past >= 0 else math.inf
+    if kind == kernel.UNTOLD:
+        return 0.0 if 0 <= past < things.items and things.speakable[past] else 1.0
+    if kind == kernel.FOLLOWED:
+        return days(looked, now) if looked is not None and (bought is None or looked > bought) else math.inf
+    if kind == kernel.OWNED:
+        return float(bought is not None and np.isnan(things.replenish_days[item]))
+    if kind == kernel.CYCLE:
+        lasts = float(things.replenish_days[item])
+        return math.inf if bought is None or math.isnan(lasts) else days(bought, now) / lasts
+    if kind == kernel.RATIO:
+        if np.isnan(things.price[item]):
+            return 0.0 if things.gesture[item] else math.nan
+        paid = [price for it, how, _, price in events if how == Kind.PURCHASE and 0 <= it < things.items
+                and things.category[it] == things.category[item] >= 0 and not math.isnan(price)]  # fmt: skip
+        if not paid or things.price[item] == 0:
+            return 0.0
+        mean = sum(paid) / len(paid)
+        return float(np.float32(things.price[item] / mean)) if mean > 0 else math.inf
+    if kind == kernel.UNHEEDED:
+        return 1.0 + sum(at > interest for at in shown)
+    if kind == kernel.HURRIED:
+        return float(bool(things.claim[item] & Claim.URGENCY) and not things.badge_until[item] > now)
+    if kind == kernel.SHOWN_ITEM:
+        return counted(np.arange(things.items))
+    if kind == kernel.SHOWN_CATEGORY:
+        return counted(things.category)
+    if kind == kernel.SHOWN_BRAND:
+        return counted(things.brand)
+    refusals = {at for it, how, at, _ in events if it == item and how == Kind.DISMISS}
+    refusals |= {at for it, how, at in entries if it == item and how == ENTRY_KINDS.index("dismiss")}
+    if not refusals:
+        return 0.0
+    over = days(max(refusals), now) - measure.first * min(len(refusals), measure.second)
+    if over < 0:
+        return -over
+    apart = measure.first * max(0.0, 1 - over / measure.third) if measure.third else 0.0
+    return max(0.0, apart - days(max(shown, default=None), now))
+
+
+MEASURES = [Measure(kind, 0, 7, 2, 28) for kind in range(kernel.HURRIED + 1)]
+
+
+@pytest.mark.parametrize("measure", MEASURES, ids=lambda measure: f"measure {measure.kind}")
+@given(seed=shops)
+def test_what_is_measured_is_what_the_slow_way_measures(measure: Measure, seed: int) -> None:
+    """Each measure of each row, from events and entries in any order."""
+    world = random_world(seed)
+    facts = facts_of(world)
+    found = facts.measure(measure)
+    for row in range(world.candidates.rows):
+        if facts.item_known[row]:
+            expected = measure_of_row(world, facts.shoppers, row, measure)
+            np.testing.assert_allclose(found[row], expected, rtol=1e-12, err_msg=f"row {row}")
+        else:
+            assert np.isnan(found[row])
+
+
+@given(worlds(), policies())
+def test_the_gates_reasons_are_those_of_its_rules(world: World, rules: Policy) -> None:
+    """The compiled pass gives a row the reason of a rule exactly where the rule itself withholds the row."""
+    verdict, facts = world.screen(rules), facts_of(world, rules)
+    judged = facts.item_known & (world.candidates.source < len(SOURCE_NAMES))
+    for tier in Tier:
+        mine = judged & (facts.shoppers.tier[world.candidates.user_row] == tier)
+        told = {how: np.zeros(world.candidates.rows, np.uint64) for how in ("enforce", "shadow", "off")}
+        of_rules = np.uint64(0)
+        for rule in rules.rules_for(surface=world.context.surface, intent=world.context.intent, tier=tier).values():
+            if isinstance(rule, Quota):
+                continue
+            covered = np.isin(world.candidates.source, [SOURCE_NAMES.index(name) for name in rule.sources])
+            told[rule.enforce] |= np.where(rule(facts) & covered, BIT[rule.reason], np.uint64(0))
+            of_rules |= BIT[rule.reason]
+        np.testing.assert_array_equal((verdict.enforced & of_rules)[mine], told["enforce"][mine])
+        np.testing.assert_array_equal((verdict.shadowed & of_rules)[mine], told["shadow"][mine])
+
+
+@given(worlds())
+def test_what_is_asked_of_one_row_is_what_is_asked_of_all(world: World) -> None:
+    """A rule says of a row alone what it says of it among others; so does its value."""
+    facts = facts_of(world)
+    for rule in DEFAULT.rules.values():
+        whole = rule(facts)
+        assert whole.shape == (facts.size,)
+        for row in np.flatnonzero(facts.item_known)[:4]:
+            alone = facts.one(int(row))
+            assert rule(alone).tolist() == [whole[row]], rule.reason
+
+
+def spend_slowly(
+    world: World, verdict_rows: list[int], open_rows: Any, rules: list[Quota], n: int, ease: Any, guest: bool
+) -> dict[int, set[str]]:
+    """Spend the quotas of one user's rows: walk, look back, and begin again with less where the slate stays short."""
+    rows, things = world.candidates, world.catalogue
+
+    def share(rule: Quota) -> float:
+        terms = rule.terms()
+        return terms.share * (1.0 if guest or terms.eased_by is None else float(ease[terms.eased_by]))
+
+    def concerns(rule: Quota, row: int) -> bool:
+        told = SOURCE_NAMES[rows.source[row]] in rule.sources
+        return told and (not rule.terms().promoted_only or bool(things.promoted[rows.item_row[row]]))
+
+    live = [rule for rule in rules if rule.enforce == "enforce" and rule.terms() is not None]
+    caps = {place: math.floor(share(rule) * n + 1e-9) for place, rule in enumerate(live)}
+    while True:
+        slate: list[int] = []
+        told: dict[int, set[str]] = {}
+        for row in verdict_rows:
+            if not open_rows[row]:
+                continue
+            if len(slate) >= n:
+                told[row] = {SLATE_FULL}
+                continue
+            if any(rows.item_row[other] == rows.item_row[row] for other in slate):
+                told[row] = {"not_a_candidate"}
+                continue
+            reasons = set()
+            for place, rule in enumerate(live):
+                terms = rule.terms()
+                if not concerns(rule, row):
+                    continue
+                before = [at for at, other in enumerate(slate) if concerns(rule, other)]
+                if terms.kind == quota.SHARE:
+                    over = len(before) >= caps[place]
+                elif terms.kind == quota.LEAD:
+                    over = not slate
+                elif terms.kind == quota.GAP:
+                    over = bool(before) and len(slate) - before[-1] - 1 < terms.first
+                else:
+                    codes = things.brand if terms.by_brand else things.category
+                    code = codes[rows.item_row[row]]
+                    back = range(max(0, len(slate) - terms.second + 1), len(slate))
+                    alike = sum(at in before and codes[rows.item_row[slate[at]]] == code for at in back)
+                    over = code >= 0 and alike >= terms.first
+                if over:
+                    reasons.add(rule.reason)
+            told[row] = reasons
+            if not reasons:
+                slate.append(row)
+        short = False
+        for place, rule in enumerate(live):
+            terms = rule.terms()
+            if terms.kind == quota.SHARE and terms.promoted_only and len(slate) < n:
+                count = sum(concerns(rule, row) for row in slate)
+                if count > math.floor(share(rule) * len(slate) + 1e-9):
+                    caps[place], short = count - 1, True
+        if not short:
+            return told
+
+
+@given(worlds(), policies(), st.sampled_from([0, 1, 2, 4, 10]))
+def test_quotas_are_spent_as_the_slow_way_spends_them(world: World, rules: Policy, n: int) -> None:
+    """Row for row the same reasons, and so the same slate."""
+    verdict, facts = world.screen(rules, n=n), facts_of(world, rules)
+    quotas = [rule for rule in RULES.values() if issubclass(rule, Quota)]
+    bits = np.bitwise_or.reduce([BIT[rule.reason] for rule in quotas] + [BIT[SLATE_FULL]])
+    twin = BIT["not_a_candidate"]
+    for user in range(world.candidates.users):
+        mine = list(range(*world.candidates.offsets[user : user + 2]))
+        tier = Tier(int(facts.shoppers.tier[user]))
+        found = rules.rules_for(surface=world.context.surface, intent=world.context.intent, tier=tier).values()
+        seen: set[tuple[int, int]] = set()
+        open_rows = {}
+        for row in mine:
+            key = (int(world.candidates.item_row[row]), int(world.candidates.source[row]))
+            open_rows[row] = not (verdict.enforced[row] & ~bits & ~twin) and key not in seen
+            misplaced = (
+                world.catalogue.gesture[key[0]] != (key[1] == 3) if 0 <= key[0] < world.catalogue.items else False
+            )
+            open_rows[row] &= not misplaced and key[1] < len(SOURCE_NAMES)
+            seen.add(key)
+        ease = {family: values[user] for family, values in facts.shoppers.ease.items()}
+        slow = spend_slowly(
+            world, mine, open_rows, [r for r in found if isinstance(r, Quota)], n, ease, tier == Tier.GUEST
+        )
+        for row, reasons in slow.items():
+            assert set(verdict.reasons(row)) == reasons
+            assert verdict.kept[row] == (not reasons)
+
+
+@given(shops)
+def test_messages_are_counted_as_the_slow_way_counts_them(seed: int) -> None:
+    """Distinct slates on the surfaces in the window, and hours since the last one."""
+    world = random_world(seed)
+    facts, entries = facts_of(world), world.exposures
+    for surfaces in (("email",), ("email", "push"), ("nowhere",)):
+        counts, hours = facts.messages(surfaces, 1.5)
+        for user in range(world.candidates.users):
+            part = slice(*entries.offsets[user : user + 2])
+            mine = [
+                (int(slate), int(at))
+                for kind, surface, slate, at in zip(entries.kind[part], entries.surface[part], entries.slate[part], entries.at[part], strict=True)
+                if kind == 0 and entries.surfaces[surface] in surfaces
+            ]  # fmt: skip
+            assert counts[user] == len({slate for slate, at in mine if at > NOW - round(1.5 * DAY)})
+            last = max((at for _, at in mine), default=NEVER)
+            assert hours[user] == hours_since(np.array([last]), NOW)[0]
+
+
+@given(shops)
+def test_relationships_are_weighed_as_the_slow_way_weighs_them(seed: int) -> None:
+    """First event, purchases, baskets and spend of each user."""
+    past = random_world(seed).history
+    order = np.lexsort((past.at, past.user_row))
+    past = replace(
+        past, **{name: getattr(past, name)[order] for name in ("item_row", "kind", "at", "unit_price", "quantity")}
+    )
+    first = np.full(past.users, NEVER)
+    bought, baskets, spend = (np.zeros(past.users, np.float32) for _ in range(3))
+    kernel.relationship(past.offsets, past.kind, past.at, past.unit_price, past.quantity, first, bought, baskets, spend)
+    for user in range(past.users):
+        part = slice(*past.offsets[user : user + 2])
+        is_purchase = past.kind[part] == Kind.PURCHASE
+        assert first[user] == min(past.at[part].tolist(), default=NEVER)
+        assert bought[user] == is_purchase.sum()
+        assert baskets[user] == len(set(past.at[part][is_purchase].tolist()))
+        assert spend[user] == pytest.approx(
+            np.nansum(past.unit_price[part][is_purchase] * past.quantity[part][is_purchase])
+        )
+
+
+@given(shops)
+def test_the_strongest_kind_is_the_strongest(seed: int) -> None:
+    """Of all a user did with an item: purchase before cart before view; no is nothing."""
+    past = random_world(seed).history
+    pairs = [(user, item) for user in range(past.users) for item in range(12)]
+    users, items = (np.array(column, np.int32) for column in zip(*pairs, strict=True))
+    found = past.strongest_kinds(users, items)
+    for (user, item), kind in zip(pairs, found.tolist(), strict=True):
+        part = slice(*past.offsets[user : user + 2])
+        done = [
+            k for i, k in zip(past.item_row[part], past.kind[part], strict=True) if i == item and k <= Kind.PURCHASE
+        ]
+        assert kind == max(done, default=0)
+
+
+@given(st.lists(st.sampled_from([0, 1, 2]), max_size=12))
+def test_rows_are_marked_where_found_and_covered(sources: list[int]) -> None:
+    """Of the users asked for alone, and only where the rule judges the source."""
+    size = len(sources)
+    found = np.arange(size) % 2 == 0
+    out = np.zeros(size, np.uint64)
+    offsets = np.array([0, size // 2, size])
+    covered = np.array([True, False, True, False, False, False])
+    kernel.mark_rows(np.array([1]), offsets, np.array(sources, np.uint8), covered, found, np.uint64(4), out)
+    expected = [4 if row >= size // 2 and row % 2 == 0 and sources[row] != 1 else 0 for row in range(size)]
+    assert out.tolist() == expected
+
+
+@pytest.mark.parametrize(
+    ("bound", "below", "at", "above"), [(0, True, True, False), (1, False, True, True), (2, True, False, False)]
+)
+def test_sides_of_a_limit(bound: int, below: bool, at: bool, above: bool) -> None:
+    """At most, at least, below; what is no number is on no side."""
+    for value, fine in ((1.0, below), (2.0, at), (3.0, above), (math.nan, False)):
+        assert kernel.right(value, 2.0, bound) == fine
+        assert kernel.right.py_func(value, 2.0, bound) == fine
+    assert kernel.days_since.py_func(NEVER, NOW) == math.inf
+    assert kernel.days_since(NOW - DAY, NOW) == kernel.days_since.py_func(NOW - DAY, NOW) == 1
+    assert kernel.days_since(NOW + DAY, NOW) == 0
+
+
+def test_checks_come_in_batches_that_decide_alike() -> None:
+    """More windows or tests than one pass takes are taken in several."""
+    cap = DEFAULT.rules["item_cap"]
+    rules = [cap.model_copy(update={"days": float(1 + number)}) for number in range(3 * MOST_WINDOWS)]
+    one = placed(cap)
+    tests = [Check(rule.measure(), 0, one.covered, one.bit, True) for rule in rules if isinstance(rule, Measured)]
+    assert [len(batch.columns[0]) for batch in Checks.batches(tests)] == [MOST_WINDOWS] * 3
+    many = [Check(Measure(kernel.OWNED, 0), 0, one.covered, one.bit, True)] * (MOST_CHECKS + 1)
+    assert [len(batch.columns[0]) for batch in Checks.batches(many)] == [MOST_CHECKS, 1]
+    assert [len(batch.columns[0]) for batch in Checks.batches([])] == [0]
+
+
+def test_items_of_one_class_have_the_same_reasons() -> None:
+    """Classes are told apart exactly, also where two columns meet in one number."""
+    world = random_world(7)
+    rules = [placed(rule) for rule in DEFAULT.rules.values() if rule.grain == "item"]
+    lines = ItemLines(world.catalogue, rules)
+    assert lines.left == []
+    for one in rules:
+        from boundary.facts import ItemFacts
+
+        found = one.rule(ItemFacts(world.catalogue))
+        for source in np.flatnonzero(one.covered):
+            np.testing.assert_array_equal((lines.bits[source][lines.item_class] & one.bit) != 0, found)
+    odd = np.uint64(0x9E3779B97F4A7C15)
+    clash = np.array([[1, 0], [0, odd]], np.uint64)
+    first, same = _classes(clash)
+    np.testing.assert_array_equal(clash[:, first][:, same], clash)
+    assert len(first) == 2
+
+
+def test_the_kernels_words_are_the_boundarys() -> None:
+    """Codes that are written twice are the same."""
+    assert tuple(Kind) == (kernel.VIEW, kernel.CART, kernel.PURCHASE, kernel.DISMISS)
+    assert (ENTRY_KINDS.index("shown"), ENTRY_KINDS.index("dismiss")) == (kernel.ENTRY_SHOWN, kernel.ENTRY_DISMISSED)
+    assert len(SOURCE_NAMES) < 8  # the sources of an item are bits of one byte
+    assert len(BIT) <= 64
+    assert isinstance(DEFAULT.rules["owned"], Rule)
+    assert Context("home", "browse", 1, NOW).n == 1
