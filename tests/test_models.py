@@ -27,6 +27,16 @@ SUBJECTS: dict[str, tuple[str, dict[str, Any]]] = {
         "blend",
         {"parts": [{"model": "als", "weight": 1, **ALS}, {"model": "spectral", "weight": 0.5, "factors": 4}]},
     ),
+    "mixed": (
+        "blend",
+        {"parts": [
+            {"model": "item_item", "weight": 1, "weighting": "degree", "power": 0.0},
+            {"model": "spectral", "weight": -0.2, "factors": 3, "steepness": 2.0, "ridge": 10.0, "item_exponent": 0.5,
+             "out_exponent": 0.0},
+            {"model": "als", "weight": 0.3, **ALS},
+            {"model": "popular", "weight": 0.01},
+        ]},
+    ),
     "ease": ("ease", {"regularization": 2.0}),
     "ease-pruned": ("ease", {"regularization": 2.0, "neighbours": 4, "power": 0.5}),
     "cosine": ("item_item", {"weighting": "cosine"}),
@@ -139,7 +149,7 @@ def test_the_ranking_is_the_scores_sorted(subject: str, evidence: csr_matrix, k:
         assert allowed[user, rows].all()
         assert score == pytest.approx(scores[user, rows], abs=1e-4)
         assert (np.diff(score) <= 0).all()
-        spoken_for = allowed[user] if subject in [*FACTORS, "popular"] else allowed[user] & (scores[user] != 0)
+        spoken_for = allowed[user] if subject in [*FACTORS, "popular", "mixed"] else allowed[user] & (scores[user] != 0)
         left = np.setdiff1d(np.flatnonzero(spoken_for), rows)
         if evidence[user].nnz == 0:
             assert not len(rows)
@@ -320,7 +330,9 @@ def test_a_blindfold_of_another_size_is_refused(subject: str):
         ("own", {"power": 0}, "`power` must be above 0 but got 0"),
         ("blend", {"parts": []}, "`parts` must name at least one model"),
         ("blend", {"parts": [{"model": "als"}]}, "a part needs `model` and `weight`"),
-        ("blend", {"parts": [{"model": "ease", "weight": 1}]}, "'ease' has none"),
+        ("blend", {"parts": [{"model": "als", "weight": 0}]}, "`weight` must be finite and not 0 but got 0"),
+        ("blend", {"parts": [{"model": "blend", "weight": 1, "parts": []}]}, "`parts` must name at least one"),
+        ("spectral", {"steepness": 0}, "`steepness` must be above 0 but got 0"),
         ("oracle", {}, "`model` must be one of .* but got 'oracle'"),
     ],
 )

@@ -8,37 +8,74 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import numpy as np
+import numpy.typing as npt
 from scipy.sparse import csr_matrix
 
-from recsys.models.base import Floats, ModelError, Progress, checked, require
+from recsys.models.base import Affine, Floats, Mask, ModelError, Moments, Progress, Rows, checked, require
 from recsys.models.factors import FactorModel, Factors, taken
-from recsys.models.served import Block
+from recsys.models.served import Block, Served, refuse
 from recsys.models.store import load_model
+from recsys.topk import TopK
+
+STEP = 256  # users ranked at once
+MEASURED = 4096  # training users, evenly spaced, over whom spreads and moments are measured
+DOUBT = 1e-4  # of the largest score in a row: what a block product may be off by
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Joined(FactorModel):
+    """The weighted sum of models that all have user vectors: one such model, with the vectors joined."""
+
+    name: ClassVar[str] = "joined"
+
+    models: tuple[FactorModel, ...]
+    scales: tuple[float, ...]
+    joined: Factors
+
+    @property
+    def known(self) -> Factors:
+        return self.joined
+
+    def vectors(self, evidence: csr_matrix) -> Floats:
+        """Return (U, d): the models' vectors, scaled and joined."""
+        return np.concatenate(
+            [model.vectors(evidence) * np.float32(s) for model, s in zip(self.models, self.scales, strict=True)],
+            axis=1,
+        )
+
+    def add_parts_along(self, block: Block, along: Floats, *, weight: float) -> None:
+        """Add each model's parts along its own share of the joined vector."""
+        start = 0
+        for model, scale in zip(self.models, self.scales, strict=True):
+            stop = start + model.known.item.shape[1]
+            model.add_parts_along(block, np.ascontiguousarray(along[:, start:stop]), weight=weight * scale)
+            start = stop
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Blended:
-    """Fitted models, the factor on each one's score, and the joined vectors.
+    """Fitted models and the factor on each one's score; ``joined`` is None where a model has no vectors.
 
-    Attributes:
-        models: the fitted models.
-        scales: factor on each model's score.
-        factors: joined item vectors; a user's vector is the models' vectors times their scale, joined.
+    ``trained`` (I,) tells the items taken in training, ``measured`` holds the moments of the blended scores.
     """
 
-    models: tuple[FactorModel, ...]
+    models: tuple[Served, ...]
     scales: tuple[float, ...]
-    factors: Factors
+    trained: Mask
+    measured: Moments
+    joined: Joined | None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Blend(FactorModel):
-    """The weighted sum of models with user vectors; each one's scores are first brought to a spread of one.
+class Blend(Served):
+    """The weighted sum of other models, each one's scores first brought to a spread of one.
 
-    The spread is the root mean variance, over training users, of a user's scores over the trained items.
+    The spread is the root mean variance, over training users, of a user's scores over the trained items. Where all
+    models have user vectors the blend has them too, joined, and takes a blindfold; otherwise it has none, ranks by
+    block products made exact by the past items' parts, and its moments are measured over 4,096 training users.
 
     Args:
-        parts: for each model its ``model`` (name), ``weight`` (above 0), and its own settings.
+        parts: for each model its ``model`` (name), ``weight`` (not zero; below zero it speaks against), and settings.
 
     Example:
         >>> boards = csr_matrix(np.kron(np.eye(2), np.ones((4, 4))).astype(np.float32))
@@ -60,28 +97,25 @@ class Blend(FactorModel):
         for part in self.parts:
             if "model" not in part or "weight" not in part:
                 raise ModelError(f"a part needs `model` and `weight` but has {', '.join(part) or 'nothing'}")
-            require("weight", part["weight"], above=0)
+            if not np.isfinite(part["weight"]) or part["weight"] == 0:
+                raise ModelError(f"`weight` must be finite and not 0 but got {part['weight']}")
         self.unfitted()
 
-    def unfitted(self) -> tuple[FactorModel, ...]:
+    def unfitted(self) -> tuple[Served, ...]:
         """Return the models of the parts, not fitted."""
         from recsys.models import make_model
 
-        models = []
+        made = []
         for part in self.parts:
-            own = {key: value for key, value in part.items() if key not in {"model", "weight"}}
-            model = make_model(part["model"], **own)
-            if not isinstance(model, FactorModel):
-                raise ModelError(f"a blend takes models with user vectors; {part['model']!r} has none")
-            models.append(model)
-        return tuple(models)
+            model = make_model(part["model"], **{k: v for k, v in part.items() if k not in {"model", "weight"}})
+            if not isinstance(model, Served) or isinstance(model, Blend):
+                raise ModelError(f"a blend takes models of other kinds but got {part['model']!r}")
+            made.append(model)
+        return tuple(made)
 
     @property
-    def known(self) -> Factors:
-        return self._blended.factors
-
-    @property
-    def _blended(self) -> Blended:
+    def known(self) -> Blended:
+        """What the fit has learned."""
         if self.state is None:
             raise ModelError("the model is not fitted; call `fit` first")
         return self.state
@@ -89,34 +123,120 @@ class Blend(FactorModel):
     def fit(self, matrix: csr_matrix, *, seed: int, progress: Progress | None = None) -> Self:
         """Return the blend of models each fitted to users x items; ``progress`` counts fitted models."""
         matrix = checked(matrix)
-        models, scales = [], []
+        trained = taken(matrix)
+        rows = np.unique(np.linspace(0, max(matrix.shape[0] - 1, 0), MEASURED).astype(np.int64))
+        sample = matrix[rows[: matrix.shape[0]]]
+        models: list[Served] = []
+        scales: list[float] = []
         for part, model in zip(self.parts, self.unfitted(), strict=True):
             fitted = model.fit(matrix, seed=seed)  # type: ignore[attr-defined]
             models.append(fitted)
-            scales.append(float(part["weight"]) / (_spread(fitted.known) or 1.0))
+            scales.append(float(part["weight"]) / _spread(fitted, sample, trained))
             if progress is not None:
                 progress(len(models), len(self.parts))
-        item = np.concatenate([model.known.item for model in models], axis=1)
-        users = _joined(models, scales, matrix)
-        return replace(self, state=Blended(tuple(models), tuple(scales), Factors.of(item, users, taken(matrix))))
+        joined = _join(models, scales, matrix, trained)
+        items = matrix.shape[1]
+        nothing = Moments(np.zeros(items, np.float32), np.zeros(items, np.float32))
+        draft = replace(self, state=Blended(tuple(models), tuple(scales), trained, nothing, joined))
+        measured = joined.moments() if joined is not None else _measure(draft, sample)
+        return replace(self, state=Blended(tuple(models), tuple(scales), trained, measured, joined))
 
-    def vectors(self, evidence: csr_matrix) -> Floats:
-        """Return (U, d): the models' vectors, scaled and joined."""
-        return _joined(self._blended.models, self._blended.scales, evidence)
+    def vectors(self, evidence: csr_matrix) -> Floats | None:
+        """Return (U, d) joined user vectors, or None if a part has none."""
+        return None if self.known.joined is None else self.known.joined.vectors(evidence)
 
-    def add_parts_along(self, block: Block, along: Floats, *, weight: float) -> None:
-        """Add each model's parts along its own share of the joined vector."""
-        start = 0
-        for model, scale in zip(self._blended.models, self._blended.scales, strict=True):
-            stop = start + model.known.item.shape[1]
-            model.add_parts_along(block, np.ascontiguousarray(along[:, start:stop]), weight=weight * scale)
-            start = stop
+    def top(
+        self,
+        evidence: csr_matrix,
+        *,
+        k: int,
+        exclude: csr_matrix | None = None,
+        within: Mask | None = None,
+        vectors: Floats | None = None,
+    ) -> TopK:
+        """Return each user's at most k best items that anybody took in training, see ``Recommender.top``."""
+        require("k", k, at_least=1)
+        known = self.known
+        if known.joined is not None:
+            return known.joined.top(evidence, k=k, exclude=exclude, within=within, vectors=vectors)
+        refuse(vectors)
+        evidence = checked(evidence, items=len(known.trained))
+        allowed = known.trained if within is None else known.trained & within
+        found: list[Rows] = []
+        for start in range(0, evidence.shape[0], STEP):
+            block = slice(start, start + STEP)
+            found += _promising(
+                self.dense(evidence[block]), k, allowed, evidence[block], None if exclude is None else exclude[block]
+            )
+        return self._ranked(evidence, found, k)
+
+    def _ranked(self, evidence: csr_matrix, found: list[Rows], k: int) -> TopK:
+        """Score promising rows exactly and keep the k best of each user, ties by lower row."""
+        widths = np.array([len(rows) for rows in found], np.int64)
+        owner = np.repeat(np.arange(len(found), dtype=np.int32), widths)
+        rows = np.concatenate([np.empty(0, np.int32), *found])
+        score = self.scores(evidence, owner, rows)
+        order = np.lexsort((rows, -score, owner))
+        starts = np.cumsum(widths) - widths
+        order = order[np.arange(len(order)) - np.repeat(starts, widths) < k]
+        offsets = np.concatenate([[0], np.cumsum(np.minimum(widths, k))]).astype(np.int64)
+        return TopK(offsets, rows[order], score[order])
+
+    def scores(
+        self, evidence: csr_matrix, user_of_row: Rows, item_row: Rows, *, vectors: Floats | None = None
+    ) -> Floats:
+        """Return (R,) scores of given pairs."""
+        if self.known.joined is not None:
+            return self.known.joined.scores(evidence, user_of_row, item_row, vectors=vectors)
+        refuse(vectors)
+        return self.summed(evidence, user_of_row, item_row)
+
+    def dense(self, evidence: csr_matrix) -> Floats:
+        """Return (U, I) scores by block products."""
+        total = np.zeros(evidence.shape, np.float32)
+        for model, scale in zip(self.known.models, self.known.scales, strict=True):
+            total += model.dense(evidence) * np.float32(scale)
+        return total
+
+    def moments(self, blind: Affine | None = None) -> Moments:
+        """Return each item's mean score and deviation over the training users."""
+        if self.known.joined is not None:
+            return self.known.joined.moments(blind)
+        refuse(blind)
+        return self.known.measured
+
+    def base(self, item_row: Rows, *, blind: Affine | None) -> Floats:
+        """Return (R,): what no past item carries."""
+        if self.known.joined is not None:
+            return self.known.joined.base(item_row, blind=blind)
+        refuse(blind)
+        parts = zip(self.known.models, self.known.scales, strict=True)
+        return np.sum([model.base(item_row, blind=None) * np.float32(scale) for model, scale in parts], axis=0)
+
+    def add_parts(self, block: Block, *, blind: Affine | None, weight: float) -> None:
+        """Add every model's parts."""
+        if self.known.joined is not None:
+            self.known.joined.add_parts(block, blind=blind, weight=weight)
+            return
+        refuse(blind)
+        for model, scale in zip(self.known.models, self.known.scales, strict=True):
+            model.add_parts(block, blind=None, weight=weight * scale)
+
+    def arrays(self) -> dict[str, npt.NDArray[Any] | csr_matrix]:
+        """Return what is to be saved beside the models."""
+        known = self.known
+        own: dict[str, npt.NDArray[Any] | csr_matrix] = {
+            "scales": np.array(known.scales), "trained": known.trained, "mean": known.measured.mean,
+            "std": known.measured.std,
+        }  # fmt: skip
+        if known.joined is not None:
+            own |= {"user_mean": known.joined.known.mean, "user_covariance": known.joined.known.covariance}
+        return own
 
     def save(self, path: Path) -> None:
-        """Write the joined vectors and each model into a directory."""
+        """Write the blend and each of its models into a directory."""
         super().save(path)
-        np.save(path / "scales.npy", np.array(self._blended.scales), allow_pickle=False)
-        for place, model in enumerate(self._blended.models):
+        for place, model in enumerate(self.known.models):
             model.save(path / f"part{place}")
 
     @classmethod
@@ -124,24 +244,65 @@ class Blend(FactorModel):
         """Read what ``save`` wrote, arrays memory-mapped."""
         _, settings, arrays = load_model(path)
         draft = cls(**settings)
-        models = tuple(
+        models = [
             type(model).load(path / f"part{place}")  # type: ignore[attr-defined]
             for place, model in enumerate(draft.unfitted())
-        )
-        scales = tuple(np.load(path / "scales.npy", allow_pickle=False).tolist())
-        return replace(draft, state=Blended(models, scales, Factors.of_arrays(arrays)))
+        ]
+        scales, trained = tuple(arrays["scales"].tolist()), arrays["trained"]
+        joined = None
+        if "user_mean" in arrays:
+            item = np.concatenate([model.known.item for model in models], axis=1)
+            vectors = Factors(item, trained, arrays["user_mean"], arrays["user_covariance"])
+            joined = Joined(models=tuple(models), scales=scales, joined=vectors)
+        measured = Moments(arrays["mean"], arrays["std"])
+        return replace(draft, state=Blended(tuple(models), scales, trained, measured, joined))
 
 
-def _joined(models: Sequence[FactorModel], scales: Sequence[float], evidence: csr_matrix) -> Floats:
-    scaled = [model.vectors(evidence) * np.float32(s) for model, s in zip(models, scales, strict=True)]
-    return np.concatenate(scaled, axis=1)
+def _join(models: Sequence[Served], scales: Sequence[float], matrix: csr_matrix, trained: Mask) -> Joined | None:
+    factors = [model for model in models if isinstance(model, FactorModel)]
+    if len(factors) < len(models):
+        return None
+    item = np.concatenate([model.known.item for model in factors], axis=1)
+    nobody = Factors.of(item, np.zeros((0, item.shape[1]), np.float32), trained)
+    draft = Joined(models=tuple(factors), scales=tuple(scales), joined=nobody)
+    return replace(draft, joined=Factors.of(item, draft.vectors(matrix), trained))
 
 
-def _spread(known: Factors) -> float:
-    """Return sqrt(E v' C v): C, the covariance of the trained items' vectors; v, a training user's vector."""
-    item = known.item[known.trained].astype(np.float64)
-    if not len(item):
-        return 0.0
-    items = np.cov(item, rowvar=False, bias=True).reshape(item.shape[1], -1)
-    users = known.covariance + np.outer(known.mean, known.mean)
-    return float(np.sqrt(max((items * users).sum(), 0.0)))
+def _spread(model: Served, sample: csr_matrix, trained: Mask) -> float:
+    """Return the root mean variance, over the sample's users, of a user's scores over the trained items; one if none."""
+    if not sample.shape[0] or not trained.any():
+        return 1.0
+    variances = [
+        model.dense(sample[start : start + STEP])[:, trained].var(axis=1, dtype=np.float64)
+        for start in range(0, sample.shape[0], STEP)
+    ]
+    return float(np.sqrt(np.concatenate(variances).mean())) or 1.0
+
+
+def _measure(blend: Blend, sample: csr_matrix) -> Moments:
+    """Return the moments of the blended scores over the sample's users."""
+    users, items = sample.shape
+    total, squares = np.zeros(items), np.zeros(items)
+    for start in range(0, users, STEP):
+        scores = blend.dense(sample[start : start + STEP]).astype(np.float64)
+        total += scores.sum(axis=0)
+        squares += np.square(scores).sum(axis=0)
+    mean = total / max(users, 1)
+    std = np.sqrt(np.maximum(squares / max(users, 1) - mean**2, 0))
+    return Moments(mean.astype(np.float32), std.astype(np.float32))
+
+
+def _promising(scores: Floats, k: int, allowed: Mask, evidence: csr_matrix, exclude: csr_matrix | None) -> list[Rows]:
+    """Return the rows that may be among each user's k best, sorted; ``scores`` (U, I) are written over."""
+    scores[:, ~allowed] = -np.inf
+    if exclude is not None:
+        scores[np.repeat(np.arange(len(scores)), np.diff(exclude.indptr)), exclude.indices] = -np.inf
+    found = []
+    for user, row in enumerate(scores):
+        if evidence.indptr[user] == evidence.indptr[user + 1]:
+            found.append(np.empty(0, np.int32))
+            continue
+        bar = np.partition(row, len(row) - k)[len(row) - k] if k < len(row) else -np.inf
+        doubt = DOUBT * np.abs(row[np.isfinite(row)]).max(initial=0)
+        found.append(np.flatnonzero((row >= bar - doubt) & np.isfinite(row)).astype(np.int32))
+    return found

@@ -107,6 +107,10 @@ class FactorModel(Served):
         left, right = given[user_of_row].astype(np.float64), self.known.item[item_row]
         return np.asarray(np.einsum("rd,rd->r", left, right), np.float32)
 
+    def dense(self, evidence: csr_matrix) -> Floats:
+        """Return (U, I) scores by one block product."""
+        return np.asarray(self.vectors(evidence) @ self.known.item.T, np.float32)
+
     def moments(self, blind: Affine | None = None) -> Moments:
         """Return each item's mean score and deviation, in closed form from the user vectors' moments."""
         known = self.known

@@ -108,6 +108,17 @@ def solve(
 
 
 @njit(nogil=True, cache=True, fastmath=LOOSE)
+def blind(matrix: Array, offset: Array, vectors: Array, out: Array) -> None:
+    """Fill out (U, d) with matrix (d, d) x vector + offset (d,) for each of the vectors (U, d), one by one."""
+    for user in range(len(vectors)):
+        for row in range(len(offset)):
+            total = np.float32(0)
+            for f in range(len(offset)):
+                total += matrix[row, f] * vectors[user, f]
+            out[user, row] = total + offset[row]
+
+
+@njit(nogil=True, cache=True, fastmath=LOOSE)
 def add_products(left: Array, right: Array, given: Array, weight: float, out: Array) -> None:
     """Add to out, flat (k, h), weight * given (h,) * (left' @ right) of left (d, k) and right (d, h)."""
     size, count, past = left.shape[0], left.shape[1], right.shape[1]
@@ -221,7 +232,7 @@ def add_similar_parts(
 
 
 @njit(nogil=True, cache=True, fastmath=LOOSE | {"nnan"})
-def strength(parts: Array) -> tuple[float, float]:
+def strength(parts: Array) -> Any:
     """Return the sum of the positive parts and the largest part, at least zero."""
     total, most = np.float32(0), np.float32(0)
     for h in range(len(parts)):

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from scipy.sparse import csr_matrix
 
 from recsys.models.base import Affine, Floats, Mask, ModelError, Moments, Progress, Rows, checked, require
-from recsys.models.served import Block, Served
+from recsys.models.served import Block, Served, refuse
 from recsys.models.store import load_model
 from recsys.topk import ItemIndex, TopK, topk
 
@@ -56,7 +56,7 @@ class Popular(Served):
     ) -> TopK:
         """Return each user's at most k most taken items, see ``Recommender.top``."""
         require("k", k, at_least=1)
-        _refuse(vectors)
+        refuse(vectors)
         evidence = checked(evidence, items=len(self.known))
         mask = self.known > 0 if within is None else (self.known > 0) & within
         index = ItemIndex.build(self.known[:, None]).within(mask)
@@ -74,17 +74,21 @@ class Popular(Served):
         vectors: Floats | None = None,
     ) -> Floats:
         """Return (R,) counts of given items."""
-        _refuse(vectors)
+        refuse(vectors)
         return self.known[item_row]
+
+    def dense(self, evidence: csr_matrix) -> Floats:
+        """Return (U, I): the counts for everybody."""
+        return np.tile(self.known, (evidence.shape[0], 1))
 
     def moments(self, blind: Affine | None = None) -> Moments:
         """Return the counts, which do not vary between users."""
-        _refuse(blind)
+        refuse(blind)
         return Moments(self.known, np.zeros_like(self.known))
 
     def base(self, item_row: Rows, *, blind: Affine | None) -> Floats:
         """Return the whole score: no past item carries any of it."""
-        _refuse(blind)
+        refuse(blind)
         return self.known[item_row]
 
     def add_parts(self, block: Block, *, blind: Affine | None, weight: float) -> None:
@@ -99,8 +103,3 @@ class Popular(Served):
         """Read what ``save`` wrote."""
         _, settings, arrays = load_model(path)
         return cls(**settings, state=arrays["buyers"])
-
-
-def _refuse(blinding: object) -> None:
-    if blinding is not None:
-        raise ModelError("a model without user vectors takes neither vectors nor a blindfold")

@@ -72,6 +72,10 @@ class Served(ABC):
         """Add ``weight`` times what each past item adds to each candidate's score to ``block.parts``."""
 
     @abstractmethod
+    def dense(self, evidence: csr_matrix) -> Floats:
+        """Return (U, I) scores by block products, a new array; not the same bits alone and in a block."""
+
+    @abstractmethod
     def base(self, item_row: Rows, *, blind: Affine | None) -> Floats:
         """Return (R,): the part of the scores that no past item carries."""
 
@@ -79,9 +83,7 @@ class Served(ABC):
         """Return what carries each candidate; user u's, each once, are ``offsets[u]:offsets[u + 1]``."""
         evidence = checked(evidence)
         share, who = np.zeros(len(item_row), np.float32), np.full(len(item_row), -1, np.int32)
-        sizes = np.cumsum(np.diff(offsets) * np.diff(evidence.indptr).astype(np.int64)) // ROOM
-        edges = [0, *(np.flatnonzero(np.diff(sizes)) + 1).tolist(), len(offsets) - 1]
-        for first, last in pairwise(edges):
+        for first, last in _bites(offsets, evidence):
             low, high = offsets[first], offsets[last]
             whole = last - first == len(offsets) - 1
             block = Block.of(
@@ -107,6 +109,25 @@ class Served(ABC):
         parts = block.parts.reshape(len(rows), evidence.nnz)[place]
         return Contributions(evidence.indices.astype(np.int32), parts, self.base(rows, blind=blind)[place])
 
+    def summed(self, evidence: csr_matrix, user_of_row: Rows, item_row: Rows) -> Floats:
+        """Return (R,) scores of given pairs as the sums of their parts."""
+        evidence = checked(evidence)
+        items = evidence.shape[1]
+        pairs, place = np.unique(np.asarray(user_of_row, np.int64) * items + item_row, return_inverse=True)
+        out = np.zeros(len(pairs), np.float32)
+        ends = np.searchsorted(pairs, np.arange(evidence.shape[0] + 1, dtype=np.int64) * items)
+        for first, last in _bites(ends, evidence):
+            low, high = ends[first], ends[last]
+            rows = (pairs[low:high] % items).astype(np.int32)
+            block = Block.of(evidence[first:last], (ends[first : last + 1] - low).astype(np.int64), rows)
+            self.add_parts(block, blind=None, weight=1.0)
+            past = np.repeat(np.diff(block.evidence.indptr), np.diff(block.offsets))
+            sums, some = np.zeros(len(rows)), past > 0
+            if some.any():
+                sums[some] = np.add.reduceat(block.parts.astype(np.float64), (np.cumsum(past) - past)[some])
+            out[low:high] = sums + self.base(rows, blind=None)
+        return out[place]
+
     @abstractmethod
     def arrays(self) -> dict[str, npt.NDArray[Any] | csr_matrix]:
         """Return what is to be saved beside the settings."""
@@ -114,6 +135,18 @@ class Served(ABC):
     def save(self, path: Path) -> None:
         """Write the fitted model into a directory."""
         save_model(path, name=self.name, settings=self.settings, arrays=self.arrays())
+
+
+def refuse(blinding: object) -> None:
+    """Refuse vectors or a blindfold where there are no user vectors, rather than drop it silently."""
+    if blinding is not None:
+        raise ModelError("a model without user vectors takes neither vectors nor a blindfold")
+
+
+def _bites(offsets: Offsets, evidence: csr_matrix) -> list[tuple[int, int]]:
+    """Return spans of users whose parts fit the room."""
+    sizes = np.cumsum(np.diff(offsets) * np.diff(evidence.indptr).astype(np.int64)) // ROOM
+    return list(pairwise([0, *(np.flatnonzero(np.diff(sizes)) + 1).tolist(), len(offsets) - 1]))
 
 
 def shared(work: Callable[[int, int], None], users: int) -> None:

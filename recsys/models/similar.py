@@ -11,7 +11,7 @@ from scipy.sparse import csr_matrix
 
 from recsys.models import kernel
 from recsys.models.base import Affine, Floats, Mask, ModelError, Moments, Rows, checked, raised, require
-from recsys.models.served import Block, Served, shared
+from recsys.models.served import Block, Served, refuse, shared
 from recsys.topk import TopK, topk_sparse
 
 STEP = 256  # users measured at once
@@ -72,7 +72,7 @@ class SimilarityModel(Served):
     ) -> TopK:
         """Return each user's at most k best items that a past item speaks for, see ``Recommender.top``."""
         require("k", k, at_least=1)
-        _refuse(vectors)
+        refuse(vectors)
         given = self.given(evidence)
         if exclude is None:
             return topk_sparse(self.known.weights, given, k, within=within)
@@ -82,7 +82,7 @@ class SimilarityModel(Served):
         self, evidence: csr_matrix, user_of_row: Rows, item_row: Rows, *, vectors: Floats | None = None
     ) -> Floats:
         """Return (R,) scores of given pairs."""
-        _refuse(vectors)
+        refuse(vectors)
         given, weights = self.given(evidence), self.known.weights
         user_of_row, out = np.asarray(user_of_row), np.zeros(len(item_row), np.float32)
         for start in range(0, given.shape[0], STEP):
@@ -93,19 +93,23 @@ class SimilarityModel(Served):
             out[here] = np.asarray(scores[user_of_row[here] - start, item_row[here]]).ravel()
         return out
 
+    def dense(self, evidence: csr_matrix) -> Floats:
+        """Return (U, I) scores."""
+        return np.asarray((self.given(evidence) @ self.known.weights).toarray(), np.float32)
+
     def moments(self, blind: Affine | None = None) -> Moments:
         """Return each item's mean score and deviation over the training users, measured in the fit."""
-        _refuse(blind)
+        refuse(blind)
         return Moments(self.known.mean, self.known.std)
 
     def base(self, item_row: Rows, *, blind: Affine | None) -> Floats:
         """Return zeros: every score is carried by past items."""
-        _refuse(blind)
+        refuse(blind)
         return np.zeros(len(item_row), np.float32)
 
     def add_parts(self, block: Block, *, blind: Affine | None, weight: float) -> None:
         """Add ``weight`` times evidence times similarity to ``block.parts``."""
-        _refuse(blind)
+        refuse(blind)
         given, sim = self.given(block.evidence), self.known.weights
         shared(
             lambda start, stop: kernel.add_similar_parts(
@@ -142,8 +146,3 @@ def strongest(weights: csr_matrix, neighbours: int | None) -> csr_matrix:
     kept.eliminate_zeros()
     kept.sort_indices()
     return kept
-
-
-def _refuse(blinding: object) -> None:
-    if blinding is not None:
-        raise ModelError("a model without user vectors takes neither vectors nor a blindfold")

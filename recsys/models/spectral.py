@@ -45,7 +45,8 @@ class Spectral(FactorModel):
         steepness: how sharply the filter falls from strong directions to weak ones, above 0.
         power: of the weights; 1 = as given, 0.5 = square roots, 0 = taken or not.
         user_exponent: rows are divided by their sum to it, at least 0.
-        item_exponent: columns are divided by their sum to it, and multiplied back in scores; at least 0.
+        item_exponent: columns are divided by their sum to it, at least 0.
+        out_exponent: scores are multiplied by the column's sum to it; null = back by ``item_exponent``.
         rounds: power iterations of the randomized solver, at least 0.
 
     Example:
@@ -64,6 +65,7 @@ class Spectral(FactorModel):
     power: float = 0.5
     user_exponent: float = 0.0
     item_exponent: float = 0.0
+    out_exponent: float | None = None
     rounds: int = 4
     state: Filter | None = field(default=None, repr=False)
 
@@ -99,7 +101,8 @@ class Spectral(FactorModel):
             whole = float(np.square(weighed.data, dtype=np.float64).sum())
             kept = (values**2 / (values**2 + self.ridge * whole)) ** self.steepness
             past[:, :size] = right.T * scale[:, None]
-            item[seen, :size] = (right.T * kept)[seen] / scale[seen, None]
+            out = scale if self.out_exponent is None else _scale(given, axis=0, exponent=self.out_exponent)
+            item[seen, :size] = (right.T * kept)[seen] / out[seen, None]
         if progress is not None:
             progress(1, 1)
         users = np.asarray(self._rows(given) @ past, np.float32)
