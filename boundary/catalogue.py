@@ -12,6 +12,8 @@ import numpy.typing as npt
 from boundary.claims import Claim, claimed_number, classify
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import polars as pl
 
     from boundary.taxonomy import Taxonomy
@@ -143,7 +145,11 @@ class Catalogue:
         category, category_names = codes("category")
         brand, brand_names = codes("brand")
         ids = tuple(frame["item_id"].to_list())
-        badges = frame["badge"].to_list()
+        badges, badge_words = codes("badge")
+
+        def told(say: Callable[[str | None], float]) -> Floats:
+            return np.array([*map(say, badge_words), say(None)], np.float32)[badges]
+
         gesture = (frame["kind"] == "gesture").to_numpy()
         said = frame["conditions"].fill_null("").str.strip_chars().str.len_chars().to_numpy()
         return cls(
@@ -164,9 +170,9 @@ class Catalogue:
             gesture=gesture,
             conditions=said > 0,
             tracker=frame["tracker"].fill_null(value=True).to_numpy(),
-            claim=np.array([int(classify(badge)) for badge in badges], dtype=np.uint8),
-            badge_few=np.array([claimed_number(badge, Claim.SCARCITY) for badge in badges], dtype=np.float32),
-            badge_many=np.array([claimed_number(badge, Claim.SOCIAL_PROOF) for badge in badges], dtype=np.float32),
+            claim=told(lambda badge: int(classify(badge))).astype(np.uint8),
+            badge_few=told(lambda badge: claimed_number(badge, Claim.SCARCITY)),
+            badge_many=told(lambda badge: claimed_number(badge, Claim.SOCIAL_PROOF)),
             badge_stock=floats("badge_stock"),
             badge_count=floats("badge_count"),
             badge_until=micros("badge_until"),

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from recsys.shop import Choice
 
 FACTORS = {"factors": 192}  # the more, the less of the taste is lost with each direction that the blindfold erases
-console = Console(highlight=False)
+console = Console(highlight=False, soft_wrap=True)
 app = typer.Typer(
     help="Recommendations that know when to stop.", no_args_is_help=True, add_completion=False,
     rich_markup_mode="rich", pretty_exceptions_enable=False,
@@ -55,8 +55,8 @@ def _steps(title: str) -> Iterator[Callable[[str, float], None]]:
     """Show a bar that is told what is being done and how much of it is done."""
     with Progress(
         SpinnerColumn(),
-        TextColumn("{task.description:<58.58}"),
-        BarColumn(),
+        TextColumn("{task.description:<54.54}"),
+        BarColumn(bar_width=12),
         TimeElapsedColumn(),
         console=console,
     ) as bar:
@@ -69,7 +69,7 @@ def _steps(title: str) -> Iterator[Callable[[str, float], None]]:
 def _count(title: str) -> Iterator[Callable[[int, int], None]]:
     """Show a bar that counts, with the time that remains."""
     with Progress(
-        SpinnerColumn(), TextColumn("{task.description:<58.58}"), BarColumn(), MofNCompleteColumn(),
+        SpinnerColumn(), TextColumn("{task.description:<30.30}"), BarColumn(bar_width=12), MofNCompleteColumn(),
         TimeElapsedColumn(), Remaining(), console=console,
     ) as bar:  # fmt: skip
         task = bar.add_task(title, total=None)
@@ -103,7 +103,7 @@ def demo(out: Out = Path("runs/demo"), seed: Seed = 7, policy: PolicyName = "def
         bundle = fit_shop(shop, taxonomy=taxonomy, policy=rules, choice=choice, now=now, tell=tell)
         bundle.save(out / "bundle")
     engine = room.open_for_demo(out / "bundle", out / "ledger.db")
-    with _count("Scoring every household through the boundary") as progress:
+    with _count("Scoring through the boundary") as progress:
         manifest = room.score_everybody(engine, out, now=now, progress=progress)
     with _steps("Judging the lists by later weeks") as tell:
         judged = room.compare(shop, taxonomy=taxonomy, policy=rules, choice=choice, tell=tell)

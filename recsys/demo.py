@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
+from boundary.catalogue import Catalogue
 from boundary.history import History
 from boundary.ledger import open_ledger
 from boundary.policy import Policy
@@ -24,6 +26,7 @@ from recsys.shop import Choice, Shop, fit_shop
 
 Tell = Callable[[str, float], None]
 AT = 20  # length of the lists that are compared
+SHOWN = 10  # length of the lists that are shown
 
 
 @dataclass(frozen=True)
@@ -86,7 +89,7 @@ def compare(shop: Shop, *, taxonomy: Taxonomy, policy: Policy, choice: Choice, t
 def score_everybody(engine: Engine, out: Path, *, now: int, progress: Callable[[int, int], None]) -> dict[str, Any]:
     """Score every household of the bundle and write ``slates.parquet`` and ``withheld.parquet``."""
     users = [user for user in engine.bundle.user_ids if user]
-    order = Order(n=10, surface="home", intent="browse", now=now, withheld=True)
+    order = Order(n=SHOWN, surface="home", intent="browse", now=now, withheld=True)
     parts = out / "parts"
     manifest = score_users(engine, users, parts, order, progress=progress)
     for name in ("slates", "withheld"):
@@ -102,46 +105,48 @@ def open_for_demo(bundle: Path, ledger: Path) -> Engine:
 
 
 def examples(comparison: Comparison, count: int = 3) -> list[dict[str, Any]]:
-    """Choose shoppers on whose lists the boundary did most, and lay both lists side by side."""
-    answer, raw = comparison.answer, comparison.raw_answer
-    bundle = comparison.engine.bundle
-    catalogue, titles = comparison.engine.gate.catalogue, bundle.titles
-    shown = slate_rows(comparison.engine, answer)
-    own = answer.verdict.kept & (answer.candidates.source == Source.PERSONAL)
-    known_well = np.bincount(answer.candidates.user_row[own], minlength=answer.candidates.users) >= AT // 2
-    sensitive = np.add.reduceat(
-        np.append(catalogue.family_bits[raw.item_row] != 0, False).astype(int), raw.offsets[:-1]
-    ) * (np.diff(raw.offsets) > 0)
-    order = np.lexsort((np.arange(len(known_well)), -sensitive, ~known_well))[:count]
-    told = []
-    for user in order.tolist():
-        name = answer.candidates.user_ids[user]
-        part = slice(int(raw.offsets[user]), int(raw.offsets[user + 1]))
-        verdicts = {
-            int(row): answer.verdict.reasons(place)
-            for place, row in zip(
-                range(int(answer.candidates.offsets[user]), int(answer.candidates.offsets[user + 1])),
-                answer.candidates.item_row[
-                    int(answer.candidates.offsets[user]) : int(answer.candidates.offsets[user + 1])
-                ].tolist(),
-                strict=True,
-            )
-            if int(answer.candidates.source[place]) == Source.PERSONAL
+    """Choose shoppers on whose lists the boundary did most, and lay both lists of ten side by side."""
+    engine, raw = comparison.engine, comparison.raw_answer
+    users = _most_changed(comparison)[:count].tolist()
+    names = [comparison.answer.candidates.user_ids[user] for user in users]
+    answer = engine.score_block(names, n=SHOWN, now=comparison.cut, read_ledger=False)
+    shown = slate_rows(engine, answer)
+    return [
+        {
+            "raw": [
+                {"title": engine.bundle.titles[row], "fate": fate}
+                for row, fate in _fates(answer, place, raw.item_row[raw.offsets[user] :][:SHOWN], engine.gate.catalogue)
+            ],
+            "slate": shown.filter(pl.col("user_id") == name).sort("position").to_dicts(),
         }
-        told.append(
-            {
-                "raw": [
-                    {
-                        "title": titles[row],
-                        "reasons": verdicts.get(row, []),
-                        "sensitive": bool(catalogue.family_bits[row]),
-                    }
-                    for row in raw.item_row[part].tolist()[:10]
-                ],
-                "slate": shown.filter(pl.col("user_id") == name).sort("position").head(10).to_dicts(),
-            }
-        )
-    return told
+        for place, (user, name) in enumerate(zip(users, names, strict=True))
+    ]
+
+
+def _most_changed(comparison: Comparison) -> npt.NDArray[np.int64]:
+    """Order users by how many sensitive items their raw list holds, those with a full profile first."""
+    answer, raw = comparison.answer, comparison.raw_answer
+    own = answer.verdict.kept & (answer.candidates.source == Source.PERSONAL)
+    strangers = np.bincount(answer.candidates.user_row[own], minlength=answer.candidates.users) < AT // 2
+    owner = np.repeat(np.arange(len(strangers)), np.diff(raw.offsets))
+    sensitive = comparison.engine.gate.catalogue.family_bits[raw.item_row] != 0
+    return np.lexsort((-np.bincount(owner[sensitive], minlength=len(strangers)), strangers))
+
+
+def _fates(answer: Answer, user: int, rows: npt.NDArray[np.int32], catalogue: Catalogue) -> list[tuple[int, str]]:
+    """Say of each item of a raw list what became of it: shown, why it was withheld, or that it ranks lower now."""
+    listed = answer.candidates
+    places = range(int(listed.offsets[user]), int(listed.offsets[user + 1]))
+    seen = {int(listed.item_row[place]): place for place in reversed(places)}
+
+    def fate(row: int) -> str:
+        if catalogue.family_bits[row]:
+            return "sensitive_category"
+        if row not in seen:
+            return "ranks lower"
+        return "shown" if answer.verdict.kept[seen[row]] else ", ".join(answer.verdict.reasons(seen[row]))
+
+    return [(row, fate(row)) for row in rows.tolist()]
 
 
 def page(engine: Engine, manifest: dict[str, Any], judged: Comparison) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -141,7 +141,7 @@ def fit_bundle(
     plain = Catalogue.compile(catalogue, taxonomy, support=support)
     told = labels(bought, plain.family_bits, max(len(plain.families), 1))[:, : len(plain.families)]
     proxies = learn_proxies(bought, told, min_positives=policy.blind.fewest_buyers)
-    known = Catalogue.compile(catalogue, taxonomy, support=support, proxy_lift=proxies.lift, proxy_z=proxies.z)
+    known = replace(plain, proxy_lift=proxies.lift, proxy_z=proxies.z)
 
     tell("admitting evidence", 0.25)
     gate = Gate(known, policy)
@@ -224,8 +224,9 @@ def activity(history: History) -> npt.NDArray[np.float64]:
         baskets,
         spend,
     )
-    pairs = np.unique(np.stack([history.user_row, history.item_row]), axis=1)
-    different = np.bincount(pairs[0], minlength=users)
+    width = int(history.item_row.max(initial=-1)) + 2  # row -1 is an unknown item
+    pairs = np.unique(history.user_row.astype(np.int64) * width + history.item_row + 1)
+    different = np.bincount(pairs // width, minlength=users)
     busy: npt.NDArray[np.float64] = np.log1p(np.stack([baskets, different, spend], axis=1)).astype(np.float64)
     return busy
 

@@ -47,7 +47,7 @@ class ALS(FactorModel):
     regularization: float = 30.0
     alpha: float = 1.0
     power: float = 1.0
-    iterations: int = 15
+    iterations: int = 10
     state: Factors | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
