@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import zoneinfo
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 Floats = npt.NDArray[np.float32]
 Flags = npt.NDArray[np.bool_]
 PERSONALISE = "personalise"
+SHARED = {"customers", "ease", "ledger_down"}  # what is not one value a shopper
 
 
 @dataclass(frozen=True)
@@ -119,6 +120,7 @@ class Shoppers:
         purchases, baskets: float32 counts.
         ticket: float32, mean spend of a basket.
         ease: family to float32 in (0, 1]; 1 without complaints, less where they complained.
+        ledger_down: nobody knows what they were shown.
     """
 
     customers: Customers
@@ -129,6 +131,7 @@ class Shoppers:
     baskets: Floats
     ticket: Floats
     ease: dict[Family, Floats]
+    ledger_down: bool = False
 
     @property
     def users(self) -> int:
@@ -186,13 +189,26 @@ class Shoppers:
             baskets=baskets,
             ticket=ticket,
             ease=_ease(exposures, users, policy=policy, now=now),
+            ledger_down=exposures is None,
         )
+
+    def closed(self, user: int) -> tuple[str, ...]:
+        """Return the reasons for which a guest's profile is left alone; none of a newcomer and a regular."""
+        if self.tier[user] != Tier.GUEST:
+            return ()
+        reasons = {
+            "unknown": not self.known[user],
+            "opted_out": self.customers.opted_out[user],
+            "no_consent": self.known[user] and not self.customers.agreed_to(PERSONALISE)[user],
+            "ledger_down": self.ledger_down,
+        }
+        return tuple(reason for reason, holds in reasons.items() if holds) or ("disproportionate",)
 
     def take(self, users: npt.NDArray[np.int64]) -> Shoppers:
         """Return the given positions of the block."""
-        columns = {f.name: getattr(self, f.name)[users] for f in fields(self) if f.name not in {"customers", "ease"}}
+        columns = {f.name: getattr(self, f.name)[users] for f in fields(self) if f.name not in SHARED}
         ease = {family: values[users] for family, values in self.ease.items()}
-        return Shoppers(customers=self.customers.take(users), ease=ease, **columns)
+        return replace(self, customers=self.customers.take(users), ease=ease, **columns)
 
     def local_hours(self, now: int) -> Floats:
         """Return each shopper's local time of day in hours; NaN where the time zone is not known."""

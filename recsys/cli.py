@@ -41,7 +41,10 @@ Out = Annotated[Path, typer.Option("--out", "-o", help="Folder to write to.")]
 Seed = Annotated[int, typer.Option(help="Seed of everything random.")]
 PolicyName = Annotated[str, typer.Option("--policy", help="default, gentle, strict, or a TOML file.")]
 LedgerUrl = Annotated[
-    str | None, typer.Option("--ledger", help="sqlite:///ledger.db or redis://host:6379/0; default: none.")
+    str,
+    typer.Option(
+        "--ledger", help="sqlite:///file.db, redis://host:6379/0, or none; default: ledger.db beside the bundle."
+    ),
 ]
 BundleAt = Annotated[Path, typer.Option("--bundle", "-b", help="Folder that `cornerstore fit` wrote.")]
 Now = Annotated[
@@ -204,7 +207,7 @@ def score(
     n: Annotated[int, typer.Option("-n", help="Slots.")] = 10,
     surface: Annotated[str, typer.Option(help="home, product, email, push, ...")] = "home",
     intent: Annotated[str, typer.Option(help="find, discover, deal, research or browse.")] = "browse",
-    ledger: LedgerUrl = None,
+    ledger: LedgerUrl = "",
     policy: Annotated[str | None, typer.Option(help="Instead of the bundle's policy.")] = None,
     record: Annotated[bool, typer.Option(help="Record the exposures: the batch is the sending.")] = False,
     withheld: Annotated[bool, typer.Option(help="Also write withheld rows with their reasons.")] = False,
@@ -216,16 +219,17 @@ def score(
 ) -> None:
     """Score shoppers through the boundary, into Parquet.
 
-    Without --ledger nobody can tell what was shown before, so everybody gets the crowd shelf.
+    With --ledger none nobody can tell what was shown before, so everybody gets the crowd shelf.
 
-    Example: [bold]cornerstore score --bundle runs/bundle --ledger sqlite:///runs/ledger.db --out runs/slates[/]
+    Example: [bold]cornerstore score --bundle runs/bundle --out runs/slates[/]
     """
     from recsys.batch import Order, score_users
     from recsys.engine import Engine
 
-    engine = Engine.load(bundle, ledger=ledger, policy=policy)
+    url = _ledger_of(bundle, ledger)
+    engine = Engine.load(bundle, ledger=url, policy=policy)
     moment = int(engine.bundle.facts["fitted_for"]) if now is None else _moment(now)
-    if ledger is None:
+    if url is None:
         console.print("[yellow]no ledger:[/] nothing is known of earlier exposures; everybody gets the crowd shelf")
     if user:
         for one in user:
@@ -238,7 +242,7 @@ def score(
             from recsys.spark import score_users_spark
 
             manifest = score_users_spark(
-                bundle, ids, out, order, master=master, ledger=ledger, policy=policy, resume=resume, progress=progress
+                bundle, ids, out, order, master=master, ledger=url, policy=policy, resume=resume, progress=progress
             )
         else:
             manifest = score_users(engine, ids, out, order, resume=resume, progress=progress)
@@ -252,7 +256,7 @@ def explain(
     user_id: str,
     item_id: str,
     bundle: BundleAt = Path("runs/demo/bundle"),
-    ledger: LedgerUrl = None,
+    ledger: LedgerUrl = "",
     surface: Annotated[str, typer.Option(help="home, product, email, push, ...")] = "home",
     intent: Annotated[str, typer.Option(help="find, discover, deal, research or browse.")] = "browse",
     n: Annotated[int, typer.Option("-n", help="Slots.")] = 10,
@@ -261,11 +265,11 @@ def explain(
 ) -> None:
     """Say what every rule makes of an item for a shopper, and what would change it.
 
-    Example: [bold]cornerstore explain 1228 1029743 --bundle runs/demo/bundle --ledger sqlite:///runs/demo/ledger.db[/]
+    Example: [bold]cornerstore explain 1228 1029743 --bundle runs/demo/bundle[/]
     """
     from recsys.engine import Engine
 
-    engine = Engine.load(bundle, ledger=ledger)
+    engine = Engine.load(bundle, ledger=_ledger_of(bundle, ledger))
     moment = int(engine.bundle.facts["fitted_for"]) if now is None else _moment(now)
     told = engine.explain(user_id, item_id, n=n, surface=surface, intent=intent, now=moment)
     if as_json:
@@ -290,36 +294,36 @@ def explain(
 def forget(
     user_id: str,
     bundle: BundleAt,
-    ledger: LedgerUrl = None,
+    ledger: LedgerUrl = "",
     slates: Annotated[list[Path] | None, typer.Option(help="Parquet, or folders of it, with kept slates.")] = None,
 ) -> None:
     """Remove what is kept of a shopper: events, ledger entries, feedback, kept slates; the next slate is a guest's.
 
-    Example: [bold]cornerstore forget 1228 --bundle runs/bundle --ledger sqlite:///runs/ledger.db[/]
+    Example: [bold]cornerstore forget 1228 --bundle runs/bundle[/]
     """
     from recsys.engine import Engine
 
-    engine = Engine.load(bundle, ledger=ledger)
+    engine = Engine.load(bundle, ledger=_ledger_of(bundle, ledger))
     gone = engine.forget(user_id, slates=slates or [])
     console.print(
         f"removed {gone.events:,} events, {gone.exposures:,} exposures, {gone.slate_rows:,} rows of kept slates"
     )
-    if ledger is None:
-        console.print("[yellow]no ledger given:[/] what a ledger keeps of the shopper still stands there")
+    if engine.ledger is None:
+        console.print("[yellow]no ledger:[/] what a ledger keeps of the shopper still stands there")
     if gone.retrain_by is not None:
         due = datetime.fromtimestamp(gone.retrain_by / 1e6, tz=UTC)
         console.print(f"item factors learned from the shopper: fit again by {due:%Y-%m-%d}")
 
 
 @app.command()
-def status(bundle: BundleAt, ledger: LedgerUrl = None) -> None:
+def status(bundle: BundleAt, ledger: LedgerUrl = "") -> None:
     """Show what a bundle holds, whether the ledger answers, and by when a new fit is due.
 
-    Example: [bold]cornerstore status --bundle runs/bundle --ledger sqlite:///runs/ledger.db[/]
+    Example: [bold]cornerstore status --bundle runs/bundle[/]
     """
     from recsys.engine import Engine
 
-    sys.stdout.write(json.dumps(Engine.load(bundle, ledger=ledger).status(), indent=2) + "\n")
+    sys.stdout.write(json.dumps(Engine.load(bundle, ledger=_ledger_of(bundle, ledger)).status(), indent=2) + "\n")
 
 
 @policy_app.command()
@@ -381,6 +385,12 @@ def _show(slate: Any, engine: Any) -> None:
         grid.add_row(str(place), item.item_id, title, item.source, item.why)
     console.print(grid)
     console.print("withheld: " + (", ".join(f"{r} {c}" for r, c in slate.withheld.items()) or "nothing"))
+
+
+def _ledger_of(bundle: Path, given: str) -> str | None:
+    from recsys.engine import ledger_beside
+
+    return {"": ledger_beside(bundle), "none": None}.get(given, given)
 
 
 def _default_choice(seed: int, *, model: str = "", settings: dict[str, Any] | None = None) -> Choice:

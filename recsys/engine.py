@@ -31,6 +31,7 @@ from boundary.words import (
     MICROSECONDS_A_MINUTE,
     SOURCE_NAMES,
     TIER_NAMES,
+    Source,
     Tier,
 )
 from recsys.bundle import Bundle
@@ -40,6 +41,7 @@ from recsys.models import TopK
 from recsys.people import copies_of
 from recsys.privacy import Aliases
 from recsys.propose import Proposer, Request
+from recsys.registered import is_registered
 from recsys.slates import Kept, Slate, Suggestion, why
 
 if TYPE_CHECKING:
@@ -48,6 +50,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("cornerstore")
 TRIES = 5  # how often a call reads again when another call of the same shopper came between
 OUTBOUND = ("email", "push")
+BESIDE = "beside"  # the ledger that belongs to a bundle's directory
 EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 LATEST = 253_402_300_799_999_999  # the last microsecond of the year 9999
 
@@ -137,15 +140,17 @@ class Engine:
         cls,
         path: str | Path,
         *,
-        ledger: str | Ledger | None = None,
+        ledger: str | Ledger | None = BESIDE,
         policy: Policy | str | Path | None = None,
     ) -> Engine:
         """Open a bundle.
 
         Args:
             path: a bundle's directory.
-            ledger: ``sqlite:///file.db``, ``redis://host:port/0``, or a ledger. A ledger that cannot be opened is
-                down: the engine shows the crowd shelf until it can be.
+            ledger: ``sqlite:///file.db``, ``redis://host:port/0``, or a ledger; by default SQLite, ``ledger.db``
+                beside the bundle. One that cannot be opened is down: the engine shows the crowd shelf until it can
+                be. None remembers nothing and so shows the crowd shelf, as does a registered bundle (``models:/``),
+                which stands beside nothing, without a ledger.
             policy: a policy, the name of a shipped one, or a TOML file, in place of the bundle's own.
 
         Raises:
@@ -155,6 +160,8 @@ class Engine:
         bundle = Bundle.load(path)
         rules = None if policy is None else policy_of(policy)
         engine = cls(bundle, ledger=None, policy=rules)
+        if ledger == BESIDE:
+            ledger = ledger_beside(path)
         keep = (rules or bundle.policy).longest_window_days
         engine.ledger = open_or_down(ledger, keep_days=keep) if isinstance(ledger, str) else ledger
         engine.warm_up()
@@ -563,6 +570,16 @@ def remembered(answer: Answer, surface: str) -> npt.NDArray[np.bool_]:
     return told | answer.shoppers.known if surface in OUTBOUND else told
 
 
+def ledger_beside(path: str | Path) -> str | None:
+    """Return the address of the ledger that belongs to a bundle's directory; None of a registered bundle.
+
+    Example:
+        >>> ledger_beside("/shop/runs/bundle")
+        'sqlite:////shop/runs/ledger.db'
+    """
+    return None if is_registered(path) else f"sqlite:///{Path(path).absolute().parent / 'ledger.db'}"
+
+
 def open_or_down(url: str, *, keep_days: float) -> Ledger:
     """Open a ledger; one that cannot be opened now is tried again at each call and is down until then."""
     from boundary.ledger import open_ledger
@@ -625,6 +642,17 @@ def _iso(moment: int) -> str:
     return (EPOCH + dt.timedelta(microseconds=moment)).isoformat()
 
 
+def _closed(state: _State, answer: Answer, user: int) -> tuple[str, ...]:
+    """Return why the profile was left alone, see ``Slate.closed``."""
+    reasons = answer.shoppers.closed(user)
+    part = slice(int(answer.candidates.offsets[user]), int(answer.candidates.offsets[user + 1]))
+    if reasons or (answer.candidates.source[part] == Source.PERSONAL).any():
+        return reasons
+    own = answer.history.take(np.array([user], np.int64))
+    admitted = state.gate.admit(own, answer.shoppers.take(np.array([user])), now=answer.verdict.context.now)
+    return () if admitted.mask.any() else ("stale",)
+
+
 def _slate(state: _State, answer: Answer, user: int, *, surface: str, intent: str, user_id: str | None) -> Slate:
     verdict, rows = answer.verdict, answer.candidates
     catalogue, titles = state.gate.catalogue, state.bundle.titles
@@ -650,6 +678,7 @@ def _slate(state: _State, answer: Answer, user: int, *, surface: str, intent: st
         intent=intent,
         tier=TIER_NAMES[int(answer.shoppers.tier[user])],
         items=tuple(items),
+        closed=_closed(state, answer, user),
         withheld=verdict.counts_of(user),
         shadow={} if not verdict.shadowed[start:end].any() else verdict.shadow_counts_of(user),
         policy_digest=verdict.policy_digest,

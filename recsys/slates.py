@@ -33,6 +33,8 @@ class Slate:
         surface, intent: what was asked.
         tier: how well the shop may know the shopper.
         items: at most n suggestions, best first.
+        closed: why the profile was left alone: unknown, opted_out, no_consent, disproportionate (too short a
+            relationship), ledger_down, or stale (nothing recent enough to speak); empty where it spoke.
         withheld: number of candidates that each reason withheld.
         shadow: the same for rules in shadow.
         policy_digest: fingerprint of the policy that decided.
@@ -45,6 +47,7 @@ class Slate:
     intent: str
     tier: str
     items: tuple[Suggestion, ...]
+    closed: tuple[str, ...]
     withheld: dict[str, int]
     shadow: dict[str, int]
     policy_digest: str
