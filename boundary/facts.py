@@ -6,15 +6,16 @@ and one that reads shoppers alone once a shopper. Nothing here looks at a clock,
 
 from __future__ import annotations
 
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from boundary import kernel
-from boundary.candidates import Candidates
+from boundary.candidates import Candidates, rows_of_users
 from boundary.history import SHOWN, Exposures, History
 from boundary.measure import EASED, Measure, measured
 from boundary.words import INTENTS, MICROSECONDS_A_DAY, MICROSECONDS_AN_HOUR, Family, Tier
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 Floats = npt.NDArray[np.floating[Any]]
 Flags = npt.NDArray[np.bool_]
 Times = npt.NDArray[np.int64]
+T = TypeVar("T", bound=Hashable)
 
 
 class ContextError(ValueError):
@@ -168,6 +170,7 @@ class Facts(ShopperFacts):
         self.candidates = candidates
         self.size = candidates.rows
         self.history = history
+        self._answers: dict[Hashable, tuple[Flags, Flags]] = {}
 
     @cached_property
     def item_known(self) -> Flags:
@@ -192,9 +195,16 @@ class Facts(ShopperFacts):
             return np.broadcast_to(values, (self.size,))
         return values[self.candidates.user_row]
 
+    @cached_property
     def bare(self) -> ShopperFacts:
-        """Return the same shoppers without their rows."""
+        """The same shoppers without their rows."""
         return ShopperFacts(self.context, self.shoppers, None if self.ledger_down else self.exposures)
+
+    def once(self, rule: T, answer: Callable[[T, Facts], tuple[Flags, Flags]]) -> tuple[Flags, Flags]:
+        """Return what is answered of a rule about these facts; rules that are equal are asked once."""
+        if rule not in self._answers:
+            self._answers[rule] = answer(rule, self)
+        return self._answers[rule]
 
     @cached_property
     def reads(self) -> Flags:
@@ -214,6 +224,17 @@ class Facts(ShopperFacts):
     def measure(self, measure: Measure) -> npt.NDArray[np.float64]:
         """Return what is measured of each row, as the gate does it; see ``boundary.kernel.judge_rows``."""
         return measured(self, measure)
+
+    def of_users(self, users: npt.NDArray[np.int64]) -> tuple[Facts, npt.NDArray[np.int64]]:
+        """Return the facts of some of the shoppers, (P,), and the places of their rows among these."""
+        if len(users) == self.shoppers.users:
+            return self, np.arange(self.size)
+        at, _ = rows_of_users(self.candidates.offsets, users)
+        exposures = None if self.ledger_down else self.exposures.take(users)
+        return Facts(
+            self.context, self.catalogue, self.shoppers.take(users), self.candidates.take(users),
+            history=self.history.take(users), exposures=exposures,
+        ), at  # fmt: skip
 
     def one(self, line: int) -> Facts:
         """Return the facts of a single row, for asking a rule about that row alone."""

@@ -130,11 +130,12 @@ class Gate:
 
         facts = Facts(context, self.catalogue, shoppers, candidates, history=history, exposures=exposures)
         rows, kept = RowBits.blank(candidates.rows), np.zeros(candidates.rows, bool)
-        opted_in = bool(facts.optin_bits.any())
+        opted_in = facts.optin_bits != 0
         for tier in Tier:
-            users = np.flatnonzero(shoppers.tier == tier)
-            if len(users):
-                self._plan(context, tier, opted_in=opted_in).judge(facts, users, rows, kept)
+            for asked in (False, True):
+                users = np.flatnonzero((shoppers.tier == tier) & (opted_in == asked))
+                if len(users):
+                    self._plan(context, tier, opted_in=asked).judge(facts, users, rows, kept)
         return Verdict(
             candidates, self.catalogue.item_ids, context, kept, rows.enforced, rows.shadowed, self.policy.digest
         )

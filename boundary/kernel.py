@@ -21,6 +21,7 @@ AT_MOST, AT_LEAST, BELOW = 0, 1, 2
 ) = range(14)  # fmt: skip
 WINDOWS = (SHOWN_ITEM, SHOWN_CATEGORY, SHOWN_BRAND)
 DAY = 86_400_000_000.0
+CLEAR = 8  # so many cells in a row are cleared in the time of one that is looked up
 MAYBE = 4095  # an item whose last bits were not seen among a user's rows need not be looked up
 
 _compiled = numba.njit(cache=True, nogil=True, error_model="numpy")
@@ -89,21 +90,25 @@ def judge_rows(
     most = 0
     for place in range(len(users)):
         most = max(most, row_offsets[users[place] + 1] - row_offsets[users[place]])
-    slot_at = np.empty(most, np.int64)
-    group_at = np.empty(most, np.int64)
-    brand_at = np.empty(most, np.int64)
+    slot_at = np.empty(most, np.int32)
+    group_at = np.empty(most, np.int32)
+    brand_at = np.empty(most, np.int32)
     price_at = np.empty(most, np.float32)
     lasts_at = np.empty(most, np.float32)
-    item_of = np.empty(2 * most, np.int64)
+    item_of = np.empty(2 * most, np.int32)
     seen = np.empty(2 * most, np.uint8)
     touched = np.empty(2 * most, np.bool_)
-    everyone = np.arange(most)
-    few = np.empty(most, np.int64)
+    past_at = np.empty(most, np.int32)
+    value_at = np.empty(most, np.float64)
+    everyone = np.empty(most, np.int32)
+    few = np.empty(most, np.int32)
+    found_of = np.empty(n_sources + 1, np.uint64)
+    noted_of = np.empty(n_sources + 1, np.uint64)
     bought = np.empty(2 * most, np.int64)
     looked = np.empty(2 * most, np.int64)
     last_shown = np.empty(2 * most, np.int64)
-    unheeded = np.empty(2 * most, np.int64)
-    refusals = np.empty(2 * most, np.int64)
+    unheeded = np.empty(2 * most, np.int32)
+    refusals = np.empty(2 * most, np.int32)
     refused = np.empty(2 * most, np.int64)
     maybe = np.zeros(MAYBE + 1, np.bool_)
     window_of = np.full(checks, -1, np.int64)
@@ -115,7 +120,8 @@ def judge_rows(
             since[windows], scope[windows] = now - np.int64(np.round(first[check] * DAY)), kind[check]
             window_of[check] = windows
             windows += 1
-    times_shown = np.empty((windows, 2 * most), np.int64)
+    times_shown = np.empty((windows, 2 * most), np.int32)
+    counted = np.zeros(windows, np.bool_)
     for place in range(len(users)):
         user = users[place]
         start, width = row_offsets[user], row_offsets[user + 1] - row_offsets[user]
@@ -132,11 +138,14 @@ def judge_rows(
                 slot_at[at], group_at[at], brand_at[at] = slot_of[item], thing.category, thing.brand
                 price_at[at], lasts_at[at] = thing.price, thing.replenish_days
                 hurried = hurried or thing.hurries
-        for row in range(start, start + width):
-            past = evidence_row[row]
-            if 0 <= past < n_items and slot_of[past] < 0:
-                slot_of[past], item_of[slots], maybe[past & MAYBE] = slots, past, True
-                slots += 1
+        for at in range(width):
+            past = evidence_row[start + at]
+            past_at[at] = -1
+            if 0 <= past < n_items:
+                if slot_of[past] < 0:
+                    slot_of[past], item_of[slots], maybe[past & MAYBE] = slots, past, True
+                    slots += 1
+                past_at[at] = slot_of[past]
         touched[:slots] = False
         seen[:slots] = 0
         unheeded[:slots] = 0
@@ -147,6 +156,7 @@ def judge_rows(
         last_shown[:slots] = NEVER
         for window in range(windows):
             times_shown[window, :slots] = 0
+            counted[window] = False
 
         event_end = offsets[user + 1] if reads[user] else offsets[user]
         for event in range(offsets[user], event_end):
@@ -166,7 +176,7 @@ def judge_rows(
             elif kind_of == DISMISS:
                 refusals[slot] += times[event] != refused[slot]
                 refused[slot] = max(refused[slot], times[event])
-            elif kind_of in {VIEW, CART}:
+            elif kind_of <= CART:
                 looked[slot] = max(looked[slot], times[event])
         times_paid[n_groups] = 0
 
@@ -192,18 +202,22 @@ def judge_rows(
                         code = category[item] if scope[window] == SHOWN_CATEGORY else brand[item]
                         if code >= 0:
                             tally[window, code] += 1
+                            counted[window] = True
             elif slot >= 0 and entry_kinds[entry] == ENTRY_DISMISSED:
                 refusals[slot] += time != refused[slot]
                 refused[slot] = max(refused[slot], time)
 
+        for judged in range(n_sources + 1):
+            found_of[judged], noted_of[judged] = user_bits[judged, user], user_shadow[judged, user]
         for at in range(0 if again else width):
             row, slot = start + at, slot_at[at]
             judged = min(source[row], n_sources)
-            found, noted = user_bits[judged, user], user_shadow[judged, user]
+            found, noted = found_of[judged], noted_of[judged]
             out_twin[row] = False
             if slot >= 0:
-                found |= class_bits[judged, item_class[item_row[row]]]
-                noted |= class_shadow[judged, item_class[item_row[row]]]
+                same = item_class[item_row[row]]
+                found |= class_bits[judged, same]
+                noted |= class_shadow[judged, same]
                 brought = np.uint8(1 << min(source[row], 7))
                 if seen[slot] & brought:
                     found |= candidate_bit
@@ -221,11 +235,14 @@ def judge_rows(
             out_enforced[row] = found
             out_shadowed[row] = noted
 
-        some = 0
+        some, known = 0, 0
         for at in range(width):
-            if slot_at[at] >= 0 and touched[slot_at[at]]:
-                few[some] = at
-                some += 1
+            if slot_at[at] >= 0:
+                everyone[known] = at
+                known += 1
+                if touched[slot_at[at]]:
+                    few[some] = at
+                    some += 1
         for check in range(checks):
             measure, window = kind[check], window_of[check]
             left = limit[check] * (ease[eased_by[check], user] if eased_by[check] >= 0 else 1.0)
@@ -233,77 +250,105 @@ def judge_rows(
                 left = max(np.floor(left + 1e-6), min(limit[check], 1.0))
             elif single[check]:
                 left = np.float64(np.float32(left))
-            rows, count = everyone, width
-            if not wanted and measure >= FOLLOWED:  # rows of which nothing is known need not be looked at
-                usual = np.inf if measure <= CYCLE else 1.0 if measure <= SHOWN_ITEM else 0.0
+            rows, count = everyone, known
+            if not wanted and measure >= SHOWN_CATEGORY:  # rows of which nothing is known need not be looked at
+                usual = (
+                    1.0
+                    if measure <= SHOWN_BRAND
+                    else np.inf
+                    if measure <= CYCLE
+                    else 1.0
+                    if measure <= SHOWN_ITEM
+                    else 0.0
+                )
                 if right(usual, left, bound[check]):
-                    if measure <= WAIT:
+                    if measure <= SHOWN_BRAND:
+                        count = known if counted[window] else 0
+                    elif measure <= WAIT:
                         rows, count = few, some
-                    elif measure == HURRIED and not hurried:
-                        continue
-            for listed in range(count):
-                at = rows[listed]
-                row, slot, group = start + at, slot_at[at], group_at[at]
-                if slot < 0 or not (wanted or covered[check, out_judged[row]]):
-                    continue
-                if measure == CLOSENESS:
-                    value = np.float64(closeness[row])
-                elif measure == TRACE:
-                    value = np.float64(trace_share[row])
-                elif measure == EVIDENCE:
-                    past = evidence_row[row]
-                    value = np.inf
-                    if 0 <= past < n_items:
-                        value = days_since(max(bought[slot_of[past]], looked[slot_of[past]]), now)
-                elif measure == UNTOLD:
-                    past = evidence_row[row]
-                    value = 0.0 if 0 <= past < n_items and things[past].speakable else 1.0
-                elif measure == RATIO:
-                    place_of = group if group >= 0 else n_groups
-                    mean = paid[place_of] / times_paid[place_of] if times_paid[place_of] > 0 else np.inf
-                    value = np.float64(np.float32(price_at[at] / mean))
-                    if np.isnan(value) and (price_at[at] == 0 or things[item_row[row]].gesture):
-                        value = 0.0
-                elif measure == SHOWN_CATEGORY:
-                    value = 1.0 if group < 0 else tally[window, group] + 1.0
-                elif measure == SHOWN_BRAND:
-                    value = 1.0 if brand_at[at] < 0 else tally[window, brand_at[at]] + 1.0
-                elif measure == FOLLOWED:
-                    value = days_since(looked[slot], now) if looked[slot] > bought[slot] else np.inf
-                elif measure == CYCLE:
-                    value = np.inf
-                    if bought[slot] != NEVER and lasts_at[at] > 0:
-                        value = days_since(bought[slot], now) / lasts_at[at]
-                elif measure == UNHEEDED:
-                    value = unheeded[slot] + 1.0
-                elif measure == SHOWN_ITEM:
-                    value = times_shown[window, slot] + 1.0
-                elif measure == OWNED:
-                    value = 1.0 if bought[slot] != NEVER and np.isnan(lasts_at[at]) else 0.0
-                elif measure == WAIT:
-                    value = 0.0
+                    elif not hurried:
+                        count = 0
+            if count == 0:
+                continue
+            if measure == CLOSENESS:
+                for listed in range(count):
+                    value_at[listed] = closeness[start + rows[listed]]
+            elif measure == TRACE:
+                for listed in range(count):
+                    value_at[listed] = trace_share[start + rows[listed]]
+            elif measure == EVIDENCE:
+                for listed in range(count):
+                    slot = past_at[rows[listed]]
+                    value_at[listed] = np.inf if slot < 0 else days_since(max(bought[slot], looked[slot]), now)
+            elif measure == UNTOLD:
+                for listed in range(count):
+                    past = evidence_row[start + rows[listed]]
+                    value_at[listed] = 0.0 if past_at[rows[listed]] >= 0 and things[past].speakable else 1.0
+            elif measure == RATIO:
+                for listed in range(count):
+                    at = rows[listed]
+                    group = group_at[at] if group_at[at] >= 0 else n_groups
+                    mean = paid[group] / times_paid[group] if times_paid[group] > 0 else np.inf
+                    ratio = np.float64(np.float32(price_at[at] / mean))
+                    if np.isnan(ratio) and (price_at[at] == 0 or things[item_row[start + at]].gesture):
+                        ratio = 0.0
+                    value_at[listed] = ratio
+            elif measure <= SHOWN_BRAND:
+                code_at = group_at if measure == SHOWN_CATEGORY else brand_at
+                for listed in range(count):
+                    code = code_at[rows[listed]]
+                    value_at[listed] = 1.0 if code < 0 else tally[window, code] + 1.0
+            elif measure == FOLLOWED:
+                for listed in range(count):
+                    slot = slot_at[rows[listed]]
+                    value_at[listed] = days_since(looked[slot], now) if looked[slot] > bought[slot] else np.inf
+            elif measure == CYCLE:
+                for listed in range(count):
+                    slot, lasts = slot_at[rows[listed]], lasts_at[rows[listed]]
+                    gone = bought[slot] != NEVER and lasts > 0
+                    value_at[listed] = days_since(bought[slot], now) / lasts if gone else np.inf
+            elif measure == UNHEEDED:
+                for listed in range(count):
+                    value_at[listed] = unheeded[slot_at[rows[listed]]] + 1.0
+            elif measure == SHOWN_ITEM:
+                for listed in range(count):
+                    value_at[listed] = times_shown[window, slot_at[rows[listed]]] + 1.0
+            elif measure == OWNED:
+                for listed in range(count):
+                    slot = slot_at[rows[listed]]
+                    value_at[listed] = 1.0 if bought[slot] != NEVER and np.isnan(lasts_at[rows[listed]]) else 0.0
+            elif measure == WAIT:
+                for listed in range(count):
+                    slot, rest = slot_at[rows[listed]], 0.0
                     if refusals[slot] > 0:
                         over = days_since(refused[slot], now) - first[check] * min(refusals[slot], second[check])
                         if over < 0:
-                            value = -over
+                            rest = -over
                         elif third[check] > 0:
                             apart = first[check] * max(0.0, 1.0 - over / third[check])
-                            value = max(0.0, apart - days_since(last_shown[slot], now))
-                else:
-                    thing = things[item_row[row]]
-                    value = 1.0 if thing.hurries and not thing.badge_until > now else 0.0
-                if wanted:
-                    out_values[check, row] = value
-                elif not right(value, left, bound[check]):
-                    if enforced[check]:
-                        out_enforced[row] |= bit[check]
+                            rest = max(0.0, apart - days_since(last_shown[slot], now))
+                    value_at[listed] = rest
+            else:
+                for listed in range(count):
+                    thing = things[item_row[start + rows[listed]]]
+                    value_at[listed] = 1.0 if thing.hurries and not thing.badge_until > now else 0.0
+            if wanted:
+                for listed in range(count):
+                    out_values[check, start + rows[listed]] = value_at[listed]
+                continue
+            side, reason, applied = bound[check], bit[check], enforced[check]
+            for listed in range(count):
+                row = start + rows[listed]
+                if covered[check, out_judged[row]] and not right(value_at[listed], left, side):
+                    if applied:
+                        out_enforced[row] |= reason
                     else:
-                        out_shadowed[row] |= bit[check]
+                        out_shadowed[row] |= reason
 
         for slot in range(slots):
             slot_of[item_of[slot]] = -1
             maybe[item_of[slot] & MAYBE] = False
-        if n_groups <= event_end - offsets[user]:
+        if n_groups <= CLEAR * (event_end - offsets[user]):
             paid[:] = 0
             times_paid[:] = 0
         else:
@@ -312,7 +357,10 @@ def judge_rows(
                     paid[category[items[event]]] = 0
                     times_paid[category[items[event]]] = 0
         for window in range(windows):
-            if scope[window] == SHOWN_ITEM:
+            if not counted[window]:
+                continue
+            if tally.shape[1] <= CLEAR * (entry_end - entry_offsets[user]):
+                tally[window] = 0
                 continue
             for entry in range(entry_offsets[user], entry_end):
                 item = entry_items[entry]
@@ -374,12 +422,3 @@ def strongest_kinds(users, item_row, offsets, items, kinds, out):
         for event in range(offsets[users[row]], offsets[users[row] + 1]):
             if items[event] == item_row[row] and out[row] < kinds[event] <= PURCHASE:
                 out[row] = kinds[event]
-
-
-@_compiled
-def mark_rows(users, row_offsets, judged, covered, found, bit, out):
-    """Add a reason to the users' found rows, (R,), that are judged as one of the ``covered`` (sources + 1,) sources."""
-    for user in users:
-        for row in range(row_offsets[user], row_offsets[user + 1]):
-            if found[row] and covered[judged[row]]:
-                out[row] |= bit

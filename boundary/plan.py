@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from boundary import kernel
 from boundary.facts import Facts, ItemFacts, View
 from boundary.measure import EASED, NOTHING, SOURCES, Bits, Check, Checks, Flags, RowBits, judge_rows, scratch
 from boundary.rules import BIT
@@ -109,8 +108,10 @@ class Plan:
         people = self._of_shoppers(facts)
         for place, checks in enumerate(self.checks):
             judge_rows(facts, checks, self.items.classes, people, GUARD_BITS, rows, users=users, again=place > 0)
-        for one in self.asked:
-            _ask(one, facts, users, rows)
+        if self.asked:
+            mine, at = facts.of_users(users)
+            for one in self.asked:
+                _ask(one, mine, at, rows)
         self.quotas.spend(facts, users, rows, kept)
 
     def _of_shoppers(self, facts: Facts) -> tuple[Bits, Bits]:
@@ -121,12 +122,10 @@ class Plan:
             in_force[Source.PERSONAL, ~facts.shoppers.known] = BIT["unknown"]
         if facts.ledger_down:
             in_force[np.arange(SOURCES + 1) != Source.CROWD] |= BIT["ledger_down"]
-        view = facts.bare()
         for one in self.shoppers:
             lines = in_force if one.enforce else counted
-            found = _try(one.rule, view)
-            if found is None:
-                found, broken = _one_by_one(one.rule, size, view.one)
+            found, broken = facts.once(one.rule, _ask_shoppers)
+            if broken.any():
                 lines[one.covered] |= np.where(broken, BIT[RULE_ERROR], NOTHING)
             if found.any():
                 lines[one.covered] |= np.where(found, one.bit, NOTHING)
@@ -205,14 +204,24 @@ def _try(rule: Rule, view: View) -> Flags | None:
     return found if found.shape == (view.size,) else None
 
 
-def _ask(one: Placed, facts: Facts, users: Users, rows: RowBits) -> None:
-    """Ask a rule about all rows at once; if it breaks, about each alone, and say on which rows it broke."""
-    out, offsets = rows.enforced if one.enforce else rows.shadowed, facts.candidates.offsets
+def _ask(one: Placed, facts: Facts, at: Users, rows: RowBits) -> None:
+    """Ask a rule about all rows at once; if it breaks, about each alone, and say on which rows it broke.
+
+    The facts are of the rows ``at`` these places of the block.
+    """
+    out, judged = rows.enforced if one.enforce else rows.shadowed, one.covered[rows.judged[at]]
     found = _try(one.rule, facts)
     if found is None:
         found, broken = _one_by_one(one.rule, facts.size, facts.one)
-        kernel.mark_rows(users, offsets, rows.judged, one.covered, broken, BIT[RULE_ERROR], out)
-    kernel.mark_rows(users, offsets, rows.judged, one.covered, np.ascontiguousarray(found), one.bit, out)
+        out[at[broken & judged]] |= BIT[RULE_ERROR]
+    out[at[found & judged]] |= one.bit
+
+
+def _ask_shoppers(rule: Rule, facts: Facts) -> tuple[Flags, Flags]:
+    """Ask a rule about all shoppers at once; if it breaks, about each alone, and say at which it broke."""
+    view = facts.bare
+    found = _try(rule, view)
+    return _one_by_one(rule, view.size, view.one) if found is None else (found, np.zeros(view.size, bool))
 
 
 def _one_by_one(rule: Rule, size: int, alone: Callable[[int], View]) -> tuple[Flags, Flags]:

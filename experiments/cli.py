@@ -73,6 +73,22 @@ def bench_batch(
     _tell(out)
 
 
+@bench_app.command("gate")
+def bench_gate(
+    out: Out = Path("runs/bench"),
+    rounds: Annotated[int, typer.Option(help="Screenings of the block; the median counts.")] = 9,
+) -> None:
+    """Time the boundary alone on one core, every default rule in force, and say where the time goes.
+
+    Example: [bold]cornerstore-lab bench gate --out runs/bench[/]
+    """
+    from experiments.bench.gate import bench_gate as measure
+
+    out.mkdir(parents=True, exist_ok=True)
+    measure(out, rounds=rounds)
+    _tell(out)
+
+
 @app.command()
 def replay(
     bundle: BundleAt, out: Out = Path("runs/lab/replay"), policy: PolicyName = "",

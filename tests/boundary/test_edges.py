@@ -35,9 +35,10 @@ from shop import (
 
 from boundary import Candidates, Catalogue, Context, Exposures, Gate, History, Policy
 from boundary.candidates import CandidateError
-from boundary.facts import ContextError, Facts
+from boundary.facts import ContextError, Facts, View
 from boundary.rules import RULES
-from boundary.rules.base import Quota, QuotaTerms, Rule, Values
+from boundary.rules.base import Flags, Quota, QuotaTerms, Rule, Values
+from boundary.rules.personal import SensitiveCategory
 from boundary.words import Family, Tier
 
 CROWD = {"source": "crowd"}
@@ -127,6 +128,28 @@ def test_times_before_and_after_all_calendars_do_no_harm() -> None:
 
 
 # --- shoppers
+
+
+def test_an_opt_in_is_nobody_elses_work() -> None:
+    """A rule that yields to an opt-in is asked row by row about the rows of those who opted in, and of nobody else."""
+    asked: list[int] = []
+
+    class Noted(SensitiveCategory):
+        def flagged(self, facts: View) -> Flags:
+            asked.append(facts.size)
+            return super().flagged(facts)
+
+    world = random_world(11, users=6)
+    widths = np.diff(world.candidates.offsets)
+    (who, *_) = np.flatnonzero((world.meet(DEFAULT).tier != Tier.GUEST) & (widths > 0))
+    asks = np.where(np.arange(6) == who, 1, 0).astype(np.uint32)
+    world = replace(world, customers=replace(world.customers, optin_bits=asks))
+    rules = policy()
+    rules.rules["sensitive_category"] = Noted(**rules.rules["sensitive_category"].model_dump())
+    noted, plain = world.screen(rules), world.screen(DEFAULT)
+    assert set(asked) == {world.catalogue.items, int(widths[who])}
+    assert widths[who] < world.candidates.rows
+    np.testing.assert_array_equal(noted.enforced, plain.enforced)
 
 
 def test_an_opt_in_changes_nothing_for_a_guest() -> None:
@@ -547,7 +570,7 @@ def test_a_view_that_lacks_what_a_rule_reads_is_refused() -> None:
     world = one_row()
     bare = Facts(
         world.context, world.catalogue, world.meet(DEFAULT), world.candidates, history=world.history, exposures=None
-    ).bare()
+    ).bare
     with pytest.raises(TypeError, match="judges items"):
         DEFAULT.rules["low_support"](bare)
     with pytest.raises(TypeError, match="judges shoppers"):

@@ -310,19 +310,6 @@ def test_the_strongest_kind_is_the_strongest(seed: int) -> None:
         assert kind == max(done, default=0)
 
 
-@given(st.lists(st.sampled_from([0, 1, 2]), max_size=12))
-def test_rows_are_marked_where_found_and_covered(sources: list[int]) -> None:
-    """Of the users asked for alone, and only where the rule judges the source."""
-    size = len(sources)
-    found = np.arange(size) % 2 == 0
-    out = np.zeros(size, np.uint64)
-    offsets = np.array([0, size // 2, size])
-    covered = np.array([True, False, True, False, False, False])
-    kernel.mark_rows(np.array([1]), offsets, np.array(sources, np.uint8), covered, found, np.uint64(4), out)
-    expected = [4 if row >= size // 2 and row % 2 == 0 and sources[row] != 1 else 0 for row in range(size)]
-    assert out.tolist() == expected
-
-
 @pytest.mark.parametrize(
     ("bound", "below", "at", "above"), [(0, True, True, False), (1, False, True, True), (2, True, False, False)]
 )
