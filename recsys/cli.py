@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from recsys.shop import Choice
 
 FACTORS = {"factors": 192}  # the more, the less of the taste is lost with each direction that the blindfold erases
+IDLE_TOLD = 3  # entries of a taxonomy that are named one by one
 console = Console(highlight=False, soft_wrap=True)
 app = typer.Typer(
     help="Recommendations that know when to stop.", no_args_is_help=True, add_completion=False,
@@ -185,10 +186,7 @@ def fit(
             spark=master if _on_spark(engine_kind) else None, forgotten=Forgotten.load(out) if out.exists() else None,
         )  # fmt: skip
         bundle.save(out)
-    for entry in families.idle(bundle.catalogue_table):
-        console.print(
-            f"[yellow]taxonomy:[/] an entry of {entry.family!r} matches no item: {entry.category or entry.type}"
-        )
+    _tell_idle(families, bundle.catalogue_table)
     console.print(
         f"{bundle.facts['users']:,} shoppers, {bundle.facts['items']:,} items, {bundle.facts['events']:,} events; "
         f"turned away at the first door: {bundle.facts['events_turned_away'] or 'none'}"
@@ -385,6 +383,25 @@ def _show(slate: Any, engine: Any) -> None:
         grid.add_row(str(place), item.item_id, title, item.source, item.why)
     console.print(grid)
     console.print("withheld: " + (", ".join(f"{r} {c}" for r, c in slate.withheld.items()) or "nothing"))
+    if slate.closed:
+        console.print(f"the profile was left alone: {', '.join(slate.closed)}")
+
+
+def _tell_idle(taxonomy: Any, catalogue: Any) -> None:
+    """Warn of entries that protect nobody, most of all where that is every one."""
+    idle, entries = taxonomy.idle(catalogue), taxonomy.entries
+    if entries and len(idle) == len(entries):
+        console.print(
+            "[yellow]taxonomy:[/] not one entry matches an item, so [bold]nothing here counts as sensitive[/]; "
+            "write the shop's own families and give them as --taxonomy"
+        )
+        return
+    for entry in idle[:IDLE_TOLD]:
+        console.print(
+            f"[yellow]taxonomy:[/] an entry of {entry.family!r} matches no item: {entry.category or entry.type}"
+        )
+    if len(idle) > IDLE_TOLD:
+        console.print(f"[yellow]taxonomy:[/] nor do {len(idle) - IDLE_TOLD} more of the {len(entries)} entries")
 
 
 def _ledger_of(bundle: Path, given: str) -> str | None:
