@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -451,7 +452,9 @@ def _moment(now: str) -> int:
     try:
         moment = datetime.fromisoformat(now)
     except ValueError as error:
-        raise typer.BadParameter(f"--now must be a time like 2026-01-31T12:00 but got {now!r}") from error
+        from recsys.engine import EngineError
+
+        raise EngineError(f"--now must be a time like 2026-01-31T12:00 but got {now!r}; write it so") from error
     moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
     return (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
 
@@ -478,7 +481,7 @@ def main() -> None:
 
         if not isinstance(error, MENDABLE):
             raise
-        Console(stderr=True, highlight=False, soft_wrap=True).print(f"[red]error:[/] {error}", markup=True)
+        Console(stderr=True, highlight=False, soft_wrap=True).print(f"[red]error:[/] {escape(str(error))}")
         sys.exit(2)
 
 

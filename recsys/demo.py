@@ -16,8 +16,9 @@ from boundary.history import History
 from boundary.ledger import open_ledger
 from boundary.policy import Policy
 from boundary.rules import FAMILY_OF
+from boundary.rules.personal import SensitiveProxy
 from boundary.taxonomy import Taxonomy
-from boundary.words import Source
+from boundary.words import Source, Tier
 from recsys.batch import Order, merge_parts, score_users, slate_rows
 from recsys.bundle import Bundle
 from recsys.engine import Answer, Engine
@@ -173,9 +174,30 @@ def page(engine: Engine, manifest: dict[str, Any], judged: Comparison) -> dict[s
         "at": AT,
         "events": facts["events"],
         "turned_away": facts["events_turned_away"],
+        "families": telltale(engine),
         "examples": examples(judged),
         "limits": "Prices and promotions of the comparison are those of the last week, also for the weeks before it.",
     }
+
+
+def telltale(engine: Engine, count: int = 4) -> list[dict[str, Any]]:
+    """List for each sensitive family how many harmless items give it away, and the ``count`` that do so most.
+
+    An item counts whose lift and z both reach the limits of the policy's sensitive_proxy rule; ranked by z.
+    """
+    bundle, catalogue = engine.bundle, engine.gate.catalogue
+    rule = engine.policy.rules_for(surface="home", intent="browse", tier=Tier.REGULAR).get("sensitive_proxy")
+    if not isinstance(rule, SensitiveProxy) or rule.z is None:
+        return []
+    told = []
+    for row, family in enumerate(catalogue.families):
+        lift, z = bundle.proxies.lift[row], bundle.proxies.z[row]
+        found = np.flatnonzero((lift >= rule.lift) & (z >= rule.z) & (catalogue.family_bits == 0))
+        most = found[np.argsort(-z[found], kind="stable")][:count]
+        words = list(dict.fromkeys(bundle.titles[item] for item in most.tolist()))
+        judged = row not in bundle.proxies.left_out
+        told.append({"family": family, "items": len(found), "judged": judged, "examples": words})
+    return told
 
 
 def by_family(withheld: dict[str, int]) -> dict[str, dict[str, int]]:

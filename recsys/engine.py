@@ -21,7 +21,7 @@ from boundary.explain import RuleVerdict, explain_row, for_shopper
 from boundary.facts import Context, Facts
 from boundary.gate import Gate
 from boundary.history import Exposures, History
-from boundary.ledger.base import Entry, Ledger, LedgerError
+from boundary.ledger.base import Entry, Ledger, LedgerError, LedgerInvalid
 from boundary.policy import Policy
 from boundary.shoppers import Customers, Shoppers
 from boundary.words import (
@@ -156,6 +156,7 @@ class Engine:
         Raises:
             BundleError: there is no usable bundle at the path.
             PolicyError: the policy has mistakes.
+            LedgerInvalid: the ledger's address is none, or Redis's package is missing.
         """
         bundle = Bundle.load(path)
         rules = None if policy is None else policy_of(policy)
@@ -585,7 +586,14 @@ def open_or_down(url: str, *, keep_days: float) -> Ledger:
     from boundary.ledger import open_ledger
     from recsys.memory import Reopening
 
-    return Reopening(lambda: open_ledger(url, keep_days=keep_days))
+    ledger = Reopening(lambda: open_ledger(url, keep_days=keep_days))
+    try:
+        ledger.open()
+    except LedgerInvalid:
+        raise  # no waiting mends an address that is none, or a package that is missing
+    except LedgerError as error:
+        log.warning("ledger is down: %s", type(error).__name__)
+    return ledger
 
 
 def _state(bundle: Bundle, policy: Policy) -> _State:

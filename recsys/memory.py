@@ -79,7 +79,7 @@ class Reopening:
         self._ledger: Ledger | None = None
         self._lock = threading.Lock()
 
-    def _open(self) -> Ledger:
+    def open(self) -> Ledger:
         if self._ledger is None:
             with self._lock:
                 if self._ledger is None:
@@ -87,22 +87,22 @@ class Reopening:
         return self._ledger
 
     def read(self, user_id: str, since: int) -> tuple[list[Entry], int]:
-        return self._open().read(user_id, since)
+        return self.open().read(user_id, since)
 
     def append(self, user_id: str, entries: Sequence[Entry], *, expected_turn: int) -> bool:
-        return self._open().append(user_id, entries, expected_turn=expected_turn)
+        return self.open().append(user_id, entries, expected_turn=expected_turn)
 
     def confirm(self, user_id: str, slate_id: str) -> int:
-        return self._open().confirm(user_id, slate_id)
+        return self.open().confirm(user_id, slate_id)
 
     def release(self, before: int) -> int:
-        return self._open().release(before)
+        return self.open().release(before)
 
     def forget(self, user_id: str) -> int:
-        return self._open().forget(user_id)
+        return self.open().forget(user_id)
 
     def read_block(self, user_ids: Sequence[str], since: int) -> Snapshot:
-        return self._open().read_block(user_ids, since)
+        return self.open().read_block(user_ids, since)
 
     def append_block(
         self,
@@ -112,10 +112,10 @@ class Reopening:
         *,
         expected_turns: npt.NDArray[np.int64],
     ) -> npt.NDArray[np.bool_]:
-        return self._open().append_block(user_ids, offsets, entries, expected_turns=expected_turns)
+        return self.open().append_block(user_ids, offsets, entries, expected_turns=expected_turns)
 
     def prune(self, before: int) -> int:
-        return self._open().prune(before)
+        return self.open().prune(before)
 
     def close(self) -> None:
         if self._ledger is not None:

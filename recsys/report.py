@@ -77,7 +77,7 @@ def write_report(path: Path, told: dict[str, Any]) -> Path:
         path: the HTML file.
         told: what the template shows: shop, policy, digest, note, users, shown, withheld_rows, by_family, sources,
             quality (name to NDCG), kept_share (per cent), households, cut (microseconds UTC), at, events, turned_away,
-            examples, limits.
+            families, examples, limits.
     """
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"), autoescape=True
