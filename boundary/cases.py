@@ -45,6 +45,7 @@ from boundary.tables import TableError, read_table
 from boundary.taxonomy import Entry, Taxonomy
 from boundary.words import KIND_NAMES, SOURCE_NAMES
 
+SHIPPED = Path(__file__).parent / "policies" / "cases"  # of the default policy, at least one for each reason
 NOON = dt.datetime(2026, 1, 15, 12, tzinfo=dt.UTC)
 SHOPPER = "shopper"
 IT, OTHER = "it", "other"
@@ -54,7 +55,11 @@ SourceName = Literal["personal", "crowd", "explore", "gesture", "session"]
 
 
 class CaseError(ValueError):
-    """A file of cases cannot be read."""
+    """Cases cannot be read; ``mistakes`` lists all that is wrong, a line each."""
+
+    def __init__(self, *mistakes: str) -> None:
+        self.mistakes = list(mistakes)
+        super().__init__("; ".join(mistakes))
 
 
 class _Table(BaseModel):
@@ -162,45 +167,62 @@ class Outcome:
         return f"{self.file}: {self.case.says}: must be {expected} but is {got}"
 
 
-def read_cases(folder: str | Path) -> Iterator[tuple[str, Case]]:
-    """Yield the cases of every TOML file in a folder, in order of the files' names, with the file's name.
+def read_cases(folder: str | Path) -> list[tuple[str, Case]]:
+    """Return the cases of every TOML file in a folder, in order of the files' names, with the file's name.
 
     Raises:
-        CaseError: with the file, the case and what is wrong.
+        CaseError: with every file and case that cannot be read, and what is wrong.
     """
     files = sorted(Path(folder).glob("*.toml"))
     if not files:
         raise CaseError(f"there is no case in {folder}: put a .toml file with a [[case]] there")
+    cases: list[tuple[str, Case]] = []
+    mistakes: list[str] = []
     for file in files:
         try:
             tree = tomllib.loads(file.read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-            raise CaseError(f"{file.name} cannot be read: {error}") from error
+            mistakes.append(f"{file.name} cannot be read: {error}")
+            continue
         extra = tree.keys() - {"case"}
         if extra or not isinstance(tree.get("case"), list):
-            raise CaseError(f"{file.name} must hold [[case]] tables alone but has {', '.join(sorted(extra)) or 'none'}")
+            got = ", ".join(sorted(extra)) or "none"
+            mistakes.append(f"{file.name} must hold [[case]] tables alone but has {got}")
+            continue
         for number, case in enumerate(tree["case"], 1):
             try:
-                yield file.name, Case.model_validate(case)
+                cases.append((file.name, Case.model_validate(case)))
             except ValidationError as error:
-                first = error.errors(include_url=False)[0]
-                where = ".".join(str(step) for step in first["loc"])
-                said = first["msg"].removeprefix("Value error, ")
-                raise CaseError(f"{file.name}: case {number}: {where + ': ' if where else ''}{said}") from error
+                mistakes += [f"{file.name}: case {number}: {line}" for line in _lines(error)]
+    if mistakes:
+        raise CaseError(*mistakes)
+    return cases
+
+
+def _lines(error: ValidationError) -> Iterator[str]:
+    for one in error.errors(include_url=False):
+        where = ".".join(str(step) for step in one["loc"])
+        yield f"{where + ': ' if where else ''}{one['msg'].removeprefix('Value error, ')}"
 
 
 def run_cases(policy: Policy, folder: str | Path) -> list[Outcome]:
     """Put every case of a folder to a policy.
 
     Raises:
-        CaseError: a case cannot be read, or an item of it is none.
+        CaseError: with every case that cannot be read or names an item that is none.
+
+    Example:
+        >>> all(outcome.passed for outcome in run_cases(Policy.named("default"), SHIPPED))
+        True
     """
-    outcomes = []
+    outcomes, mistakes = [], []
     for file, case in read_cases(folder):
         try:
             outcomes.append(Outcome(file, case, decide(policy, case)))
         except TableError as error:
-            raise CaseError(f"{file}: {case.says}: {error}") from error
+            mistakes.append(f"{file}: {case.says}: {error}")
+    if mistakes:
+        raise CaseError(*mistakes)
     return outcomes
 
 

@@ -53,7 +53,7 @@ class Comparison:
     """How two gates differ over some blocks.
 
     Attributes:
-        changes: a row for each item that a shopper would see with one gate alone: user_id, item_id, change (``lost`` or
+        changes: a row for each item that a shopper would see with one gate alone: shopper, item_id, change (``lost`` or
             ``gained``), reasons (why the other gate withholds it; ``slate_full`` where something else took its place).
         standings: number of shoppers who would be treated ``equal``, ``stricter``, ``looser`` or ``mixed``.
     """
@@ -66,7 +66,7 @@ class Comparison:
         import polars as pl
 
         told = self.changes.explode("reasons", empty_as_null=False).rename({"reasons": "reason"})
-        grouped = told.group_by("change", "reason").agg(rows=pl.len(), shoppers=pl.col("user_id").n_unique())
+        grouped = told.group_by("change", "reason").agg(rows=pl.len(), shoppers=pl.col("shopper").n_unique())
         return grouped.sort(["rows", "change", "reason"], descending=[True, False, False])
 
 
@@ -88,7 +88,7 @@ def compare(one: Gate, other: Gate, blocks: Iterable[Block]) -> Comparison:
         frames.append(_changes(here, there))
         standings.update(stand(here, there))
     none = pl.DataFrame(
-        schema={"user_id": pl.String, "item_id": pl.String, "change": pl.String, "reasons": pl.List(pl.String)}
+        schema={"shopper": pl.String, "item_id": pl.String, "change": pl.String, "reasons": pl.List(pl.String)}
     )
     return Comparison(pl.concat([none, *frames]), {name: standings[name] for name in STANDINGS})
 
@@ -123,7 +123,7 @@ def _changes(here: Verdict, there: Verdict) -> pl.DataFrame:
         frames.append(
             pl.DataFrame(
                 {
-                    "user_id": ids.gather(rows.user_row[at]),
+                    "shopper": ids.gather(rows.user_row[at]),
                     "item_id": items.gather(rows.item_row[at]),
                     "change": pl.Series([change] * len(at), dtype=pl.String),
                     "reasons": reason_lists(withheld.enforced[at]),

@@ -135,9 +135,9 @@ def judge_rows(
                     slot_of[item], item_of[slots], maybe[item & MAYBE] = slots, item, True
                     slots += 1
                 thing = things[item]
-                slot_at[at], group_at[at], brand_at[at] = slot_of[item], thing.category, thing.brand
-                price_at[at], lasts_at[at] = thing.price, thing.replenish_days
-                hurried = hurried or thing.hurries
+                slot_at[at], group_at[at], brand_at[at] = slot_of[item], thing["category"], thing["brand"]
+                price_at[at], lasts_at[at] = thing["price"], thing["replenish_days"]
+                hurried = hurried or thing["hurries"]
         for at in range(width):
             past = evidence_row[start + at]
             past_at[at] = -1
@@ -283,14 +283,14 @@ def judge_rows(
             elif measure == UNTOLD:
                 for listed in range(count):
                     past = evidence_row[start + rows[listed]]
-                    value_at[listed] = 0.0 if past_at[rows[listed]] >= 0 and things[past].speakable else 1.0
+                    value_at[listed] = 0.0 if past_at[rows[listed]] >= 0 and things[past]["speakable"] else 1.0
             elif measure == RATIO:
                 for listed in range(count):
                     at = rows[listed]
                     group = group_at[at] if group_at[at] >= 0 else n_groups
                     mean = paid[group] / times_paid[group] if times_paid[group] > 0 else np.inf
                     ratio = np.float64(np.float32(price_at[at] / mean))
-                    if np.isnan(ratio) and (price_at[at] == 0 or things[item_row[start + at]].gesture):
+                    if np.isnan(ratio) and (price_at[at] == 0 or things[item_row[start + at]]["gesture"]):
                         ratio = 0.0
                     value_at[listed] = ratio
             elif measure <= SHOWN_BRAND:
@@ -331,7 +331,7 @@ def judge_rows(
             else:
                 for listed in range(count):
                     thing = things[item_row[start + rows[listed]]]
-                    value_at[listed] = 1.0 if thing.hurries and not thing.badge_until > now else 0.0
+                    value_at[listed] = 1.0 if thing["hurries"] and not thing["badge_until"] > now else 0.0
             if wanted:
                 for listed in range(count):
                     out_values[check, start + rows[listed]] = value_at[listed]

@@ -90,6 +90,8 @@ def score_users(
     if order.record and engine.ledger is None:
         raise BatchError("`record` needs a ledger but there is none; give one")
     todo = {"order": order.to_dict(), "policy_digest": engine.policy.digest, "users": len(user_ids)}
+    if engine.beside is not None:
+        todo["beside_digest"] = engine.beside.policy.digest
     _claim(out, todo, user_ids, resume=resume)
     if engine.bundle.path is not None:
         note_copies(engine.bundle.path, out)
@@ -188,6 +190,7 @@ def _score_part(engine: Engine, user_ids: Sequence[str], out: Path, number: int,
             "beyond": int(np.count_nonzero(answer.verdict.enforced == BIT[SLATE_FULL])),
             "withheld": answer.verdict.counts(),
             "shadow": answer.verdict.shadow_counts(),
+            "beside": {} if engine.beside is None else engine.beside.weigh(answer),
         }
         if not order.record:
             _finish(out, name, slates, counts)
@@ -289,13 +292,13 @@ def _everybody(user_ids: Sequence[str], salt: str) -> str:
 
 def _totals(out: Path) -> dict[str, Any]:
     totals: dict[str, Any] = {"candidates": 0, "shown": 0, "beyond": 0, "scored": 0, "moved_on": 0}
-    tallies: dict[str, Counter[str]] = {"withheld": Counter(), "shadow": Counter(), "sources": Counter()}
+    tallies: dict[str, Counter[str]] = {name: Counter() for name in ("withheld", "shadow", "sources", "beside")}
     for part in _parts(out):
         totals["scored"] += part["users"]
         for key in ("candidates", "shown", "beyond", "moved_on"):
             totals[key] += part.get(key, 0)
         for key, tally in tallies.items():
-            tally.update(part[key])
+            tally.update(part.get(key, {}))
     return totals | {key: dict(tally.most_common()) for key, tally in tallies.items()}
 
 

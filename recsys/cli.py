@@ -208,6 +208,7 @@ def score(
     intent: Annotated[str, typer.Option(help="find, discover, deal, research or browse.")] = "browse",
     ledger: LedgerUrl = "",
     policy: Annotated[str | None, typer.Option(help="Instead of the bundle's policy.")] = None,
+    shadow_policy: Annotated[str | None, typer.Option(help="Try this policy beside it: counted, never shown.")] = None,
     record: Annotated[bool, typer.Option(help="Record the exposures: the batch is the sending.")] = False,
     withheld: Annotated[bool, typer.Option(help="Also write withheld rows with their reasons.")] = False,
     resume: Annotated[bool, typer.Option(help="Go on with a batch that was cut off.")] = False,
@@ -226,7 +227,9 @@ def score(
     from recsys.engine import Engine
 
     url = _ledger_of(bundle, ledger)
-    engine = Engine.load(bundle, ledger=url, policy=policy)
+    if shadow_policy is not None and _on_spark(engine_kind):
+        raise typer.BadParameter("--shadow-policy must be left out with --engine spark: executors keep no counts")
+    engine = Engine.load(bundle, ledger=url, policy=policy, shadow_policy=shadow_policy)
     moment = int(engine.bundle.facts["fitted_for"]) if now is None else _moment(now)
     if url is None:
         console.print("[yellow]no ledger:[/] nothing is known of earlier exposures; everybody gets the crowd shelf")
@@ -247,6 +250,8 @@ def score(
             manifest = score_users(engine, ids, out, order, resume=resume, progress=progress)
     console.print(f"{manifest['scored']:,} shoppers, {manifest['shown']:,} slots: {manifest['sources']}")
     console.print(f"withheld: {manifest['withheld']}")
+    if manifest.get("beside"):
+        console.print(f"{shadow_policy} would be, for so many shoppers: {manifest['beside']}")
     console.print(f"slates are in {out / 'slates'}, the manifest in {out / 'manifest.json'}")
 
 
@@ -326,38 +331,90 @@ def status(bundle: BundleAt, ledger: LedgerUrl = "") -> None:
 
 
 @policy_app.command()
-def check(file: Annotated[str, typer.Argument(help="A TOML file, or default, gentle, strict.")]) -> None:
-    """Report every mistake in a policy file at once.
+def check(
+    file: Annotated[str, typer.Argument(help="A TOML file, or default, gentle, strict.")],
+    cases: Annotated[
+        str | None, typer.Option(help="Folder of sample cases in TOML, or `shipped` for the default policy's.")
+    ] = None,
+) -> None:
+    """Report every mistake in a policy file at once, and every sample case that it decides otherwise.
 
-    Example: [bold]cornerstore policy check my_policy.toml[/]
+    Example: [bold]cornerstore policy check my_policy.toml --cases my_cases[/]
     """
+    from boundary.cases import SHIPPED, CaseError, run_cases
     from boundary.policy import PolicyError
     from recsys.engine import policy_of
 
     try:
         policy = policy_of(file)
-    except PolicyError as error:
+        outcomes = [] if cases is None else run_cases(policy, SHIPPED if cases == "shipped" else cases)
+    except (PolicyError, CaseError) as error:
+        where = file if isinstance(error, PolicyError) else cases
         for mistake in error.mistakes:
-            console.print(f"[red]{file}:[/] {mistake}")
+            console.print(f"[red]{where}:[/] {escape(mistake)}")
         raise typer.Exit(2) from error
     console.print(f"{file}: {len(policy.rules)} rules, no mistakes, digest {policy.digest}")
+    failed = [one for one in outcomes if not one.passed]
+    for one in failed:
+        console.print(f"[red]{escape(str(one))}[/]")
+    if outcomes:
+        console.print(f"{len(outcomes) - len(failed)} of {len(outcomes)} cases come out as they say")
+    if failed:
+        raise typer.Exit(1)
 
 
 @policy_app.command()
 def diff(
     one: Annotated[str, typer.Argument(help="A policy.")],
     other: Annotated[str, typer.Argument(help="Another.")],
+    bundle: Annotated[Path | None, typer.Option("--bundle", "-b", help="Also try both on its shoppers.")] = None,
+    ledger: LedgerUrl = "",
+    users: Annotated[int, typer.Option(help="How many shoppers, the first ones.")] = 2000,
+    n: Annotated[int, typer.Option("-n", help="Slots.")] = 10,
+    surface: Annotated[str, typer.Option(help="home, product, email, push, ...")] = "home",
+    intent: Annotated[str, typer.Option(help="find, discover, deal, research or browse.")] = "browse",
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Parquet of every change; shoppers by alias.")] = None,
+    now: Now = None,
 ) -> None:
-    """Show the settings in which two policies differ.
+    """Show the settings in which two policies differ, and what would change for the shoppers of a bundle, by reason.
 
-    Example: [bold]cornerstore policy diff default strict[/]
+    Candidates are those of the first policy, the same for both. A shopper is named by an alias that holds for this run.
+
+    Example: [bold]cornerstore policy diff default strict --bundle runs/demo/bundle[/]
     """
-    from recsys.engine import policy_of
+    from recsys.engine import Engine, policy_of
 
+    here, there = policy_of(one), policy_of(other)
     grid = Grid("setting", one, other)
-    for path, here, there in policy_of(one).differences(policy_of(other)):
-        grid.add_row(path, str(here), str(there))
+    for path, mine, theirs in here.differences(there):
+        grid.add_row(path, str(mine), str(theirs))
     console.print(grid)
+    if bundle is None:
+        return
+    from boundary.tables import write_parquet_atomic
+    from recsys.beside import compare_over
+
+    url = _ledger_of(bundle, ledger)
+    engine = Engine.load(bundle, ledger=url, policy=here)
+    moment = int(engine.bundle.facts["fitted_for"]) if now is None else _moment(now)
+    ids = [user for user in engine.bundle.user_ids if user][:users]
+    with _count("Comparing") as progress:
+        found = compare_over(engine, there, ids, n=n, surface=surface, intent=intent, now=moment,
+                             read_ledger=url is not None, progress=progress)  # fmt: skip
+    touched = found.changes["shopper"].n_unique()
+    told = ", ".join(f"{count:,} {word}" for word, count in found.standings.items())
+    console.print(f"{other} beside {one}, {len(ids):,} shoppers: {told}; {touched:,} would see another slate")
+    reasons = Grid("change", "reason", "slots", "shoppers")
+    for change, reason, slots, shoppers in found.by_reason().iter_rows():
+        reasons.add_row(change, reason, f"{slots:,}", f"{shoppers:,}")
+    console.print(reasons)
+    some = Grid("shopper", "change", "item", "why")
+    for who, item, change, why in found.changes.head(12).iter_rows():
+        some.add_row(who, change, engine.bundle.titles[engine.gate.catalogue.row_of[item]], ", ".join(why))
+    console.print(some)
+    if out is not None:
+        write_parquet_atomic(found.changes, out)
+        console.print(f"every change is in {out}")
 
 
 @policy_app.command()

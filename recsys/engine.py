@@ -34,6 +34,7 @@ from boundary.words import (
     Source,
     Tier,
 )
+from recsys.beside import Beside
 from recsys.bundle import Bundle
 from recsys.forgetting import Mark, scrub
 from recsys.memory import exposures_of, remember, rows_of_entries, spread_out
@@ -127,10 +128,19 @@ class Engine:
         bundle: a fitted shop.
         ledger: where exposures are remembered; None remembers nothing and so shows the crowd shelf.
         policy: rules in place of the bundle's own.
+        shadow_policy: rules that are tried beside them on every slate; what they would do is counted in ``beside``.
     """
 
-    def __init__(self, bundle: Bundle, *, ledger: Ledger | None, policy: Policy | None = None) -> None:
+    def __init__(
+        self,
+        bundle: Bundle,
+        *,
+        ledger: Ledger | None,
+        policy: Policy | None = None,
+        shadow_policy: Policy | None = None,
+    ) -> None:
         self.ledger = ledger
+        self.beside = None if shadow_policy is None else Beside(shadow_policy)
         self.aliases = Aliases()
         self._changing = threading.RLock()
         self._state = _state(bundle, policy or bundle.policy)
@@ -142,6 +152,7 @@ class Engine:
         *,
         ledger: str | Ledger | None = BESIDE,
         policy: Policy | str | Path | None = None,
+        shadow_policy: Policy | str | Path | None = None,
     ) -> Engine:
         """Open a bundle.
 
@@ -152,6 +163,7 @@ class Engine:
                 be. None remembers nothing and so shows the crowd shelf, as does a registered bundle (``models:/``),
                 which stands beside nothing, without a ledger.
             policy: a policy, the name of a shipped one, or a TOML file, in place of the bundle's own.
+            shadow_policy: another one that is only counted, in ``engine.beside.counts``.
 
         Raises:
             BundleError: there is no usable bundle at the path.
@@ -160,7 +172,8 @@ class Engine:
         """
         bundle = Bundle.load(path)
         rules = None if policy is None else policy_of(policy)
-        engine = cls(bundle, ledger=None, policy=rules)
+        tried = None if shadow_policy is None else policy_of(shadow_policy)
+        engine = cls(bundle, ledger=None, policy=rules, shadow_policy=tried)
         if ledger == BESIDE:
             ledger = ledger_beside(path)
         keep = (rules or bundle.policy).longest_window_days
@@ -286,16 +299,23 @@ class Engine:
             answer = self._answer(state, [who], request, read_ledger=not down, kept=kept)
             slate = _slate(state, answer, 0, surface=request.surface, intent=request.intent, user_id=user_id)
             if down or not (reserve and slate.items and self._remembers(answer, request.surface)):
-                return slate
+                return self._weighed(answer, slate)
             try:
                 if self._current() is state and self._reserve(who, slate, request.now, int(answer.turns[0])):
-                    return replace(slate, reserved=True)
+                    return self._weighed(answer, replace(slate, reserved=True))
             except LedgerError as error:
                 self._tell_down(error)
                 down = True
         state = self._current()
         answer = self._answer(state, [who], request, read_ledger=False, kept=kept)
-        return _slate(state, answer, 0, surface=request.surface, intent=request.intent, user_id=user_id)
+        slate = _slate(state, answer, 0, surface=request.surface, intent=request.intent, user_id=user_id)
+        return self._weighed(answer, slate)
+
+    def _weighed(self, answer: Answer, slate: Slate) -> Slate:
+        """Let the shadow policy decide too, if there is one; the slate stays as it is."""
+        if self.beside is not None:
+            self.beside.weigh(answer)
+        return slate
 
     def score_block(
         self,
@@ -412,6 +432,7 @@ class Engine:
             "facts": state.bundle.facts,
             "policy": {"name": state.policy.name, "digest": state.policy.digest},
             "ledger": self._ledger_state(moment),
+            "beside": None if self.beside is None else {"digest": self.beside.policy.digest, **self.beside.counts},
             "forgotten": {
                 "count": len(forgotten),
                 "waiting": forgotten.waiting,

@@ -1,6 +1,7 @@
 """Which errors a command ends with as one line: everything a user can mend, nothing that is a fault of ours."""
 
 from boundary.candidates import CandidateError
+from boundary.cases import CaseError
 from boundary.ledger.base import LedgerError
 from boundary.policy import PolicyError
 from boundary.tables import TableError
@@ -14,6 +15,7 @@ MENDABLE = (
     BatchError,
     BundleError,
     CandidateError,
+    CaseError,
     EngineError,
     InteractionError,
     LedgerError,

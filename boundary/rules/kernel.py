@@ -15,7 +15,7 @@ _compiled = numba.njit(cache=True, nogil=True, error_model="numpy")
 def count_slot(things, item_row, judged, covered, by_brand, tally, quota, row, change):
     """Count a row in or out of the slots that a CROWD quota looks back on."""
     thing = things[item_row[row]]
-    code = thing.brand if by_brand[quota] else thing.category
+    code = thing["brand"] if by_brand[quota] else thing["category"]
     if code >= 0 and covered[quota, judged[row]]:
         tally[quota, code] += change
 
@@ -83,7 +83,7 @@ def spend_quotas(
                             break
                     if refused:
                         continue
-                concerned = quotas if things[item].promoted else others
+                concerned = quotas if things[item]["promoted"] else others
                 for quota in range(concerned):
                     if not covered[quota, source]:
                         continue
@@ -95,7 +95,7 @@ def spend_quotas(
                     elif kind[quota] == GAP:
                         over = last[quota] >= 0 and kept - last[quota] - 1 < first[quota]
                     else:
-                        code = things[item].brand if by_brand[quota] else things[item].category
+                        code = things[item]["brand"] if by_brand[quota] else things[item]["category"]
                         over = code >= 0 and tally[quota, code] >= first[quota]
                     if over and enforced[quota]:
                         out_enforced[row] |= bit[quota]

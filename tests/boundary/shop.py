@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -20,7 +21,11 @@ from boundary.taxonomy import Entry
 from boundary.words import KIND_NAMES, SOURCE_NAMES
 
 settings.register_profile(  # as many examples as fit in a minute, the same ones each time
-    "boundary", max_examples=40, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+    "boundary",
+    max_examples=int(os.environ.get("LAW_EXAMPLES", "40")),
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("boundary")
 

@@ -7,11 +7,10 @@ from pathlib import Path
 import pytest
 from shop import DEFAULT, policy
 
-from boundary.cases import CaseError, read_cases, run_cases
+from boundary.cases import SHIPPED, CaseError, read_cases, run_cases
 from boundary.rules import REASONS
 
-FOLDER = Path(__file__).parent / "cases"
-OUTCOMES = run_cases(DEFAULT, FOLDER)
+OUTCOMES = run_cases(DEFAULT, SHIPPED)
 
 
 @pytest.mark.parametrize("outcome", OUTCOMES, ids=[f"{one.file}: {one.case.says}" for one in OUTCOMES])
@@ -30,12 +29,12 @@ def test_every_reason_is_the_expectation_of_some_case() -> None:
 
 def test_a_case_that_comes_out_otherwise_is_told() -> None:
     """The line names file and case, what was expected and what came."""
-    outcomes = [one for one in run_cases(policy(item_cap__times=9), FOLDER) if not one.passed]
+    outcomes = [one for one in run_cases(policy(item_cap__times=9), SHIPPED) if not one.passed]
     assert {one.file for one in outcomes} == {"item_cap.toml"}
     assert str(outcomes[0]) == (
         "item_cap.toml: a fourth time within seven days: must be withheld for item_cap but is allowed"
     )
-    strict = [one for one in run_cases(policy(item_cap__times=0), FOLDER) if not one.passed and one.case.allowed]
+    strict = [one for one in run_cases(policy(item_cap__times=0), SHIPPED) if not one.passed and one.case.allowed]
     assert str(strict[0]).endswith("must be allowed but is withheld for item_cap")
 
 
