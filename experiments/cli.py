@@ -9,21 +9,22 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
+from experiments import commands
+from experiments.options import BundleAt, Out, PolicyName, console
+
 if TYPE_CHECKING:
     from boundary.policy import Policy
     from recsys.bundle import Bundle
 
-console = Console(highlight=False)
 app = typer.Typer(
     help="Measure, tune and promote: what do we lose if we are kinder?", no_args_is_help=True,
     add_completion=False, rich_markup_mode="rich", pretty_exceptions_enable=False,
 )  # fmt: skip
 bench_app = typer.Typer(help="Time us against a peer, both sides in one run.", no_args_is_help=True)
 app.add_typer(bench_app, name="bench")
+for command in (commands.attack, commands.tune, commands.report, commands.promote, commands.rollback):
+    app.command()(command)
 
-Out = Annotated[Path, typer.Option("--out", "-o", help="Folder for figures.json and what people read.")]
-BundleAt = Annotated[Path, typer.Option("--bundle", "-b", help="Folder that `cornerstore fit` wrote.")]
-PolicyName = Annotated[str, typer.Option("--policy", help="Instead of the bundle's policy.")]
 Gowalla = Annotated[Path, typer.Option(help="Folder with LightGCN's train.txt and test.txt.")]
 
 
@@ -175,11 +176,14 @@ def main() -> None:
     try:
         app(standalone_mode=True)
     except Exception as error:
+        from experiments.visits import LabError
         from recsys.errors import MENDABLE
 
-        if not isinstance(error, (*MENDABLE, FileNotFoundError)):
+        if not isinstance(error, (*MENDABLE, LabError, FileNotFoundError)):
             raise
-        Console(stderr=True, highlight=False, soft_wrap=True).print(f"[red]error:[/] {error}")
+        said = Console(stderr=True, highlight=False, soft_wrap=True)
+        said.print("[red]error:[/]", end=" ")
+        said.print(str(error), markup=False)
         sys.exit(2)
 
 

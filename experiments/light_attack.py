@@ -67,7 +67,8 @@ class LightAttacker:
 
         (AUC of the lists - AUC of activity) / (AUC of the history - AUC of activity).
         """
-        lists = csr_matrix((np.ones(len(item_row), np.float32), item_row, offsets), shape=(len(offsets) - 1, items))
+        rows = np.array(item_row, np.int32)  # a copy: the matrix sorts what it holds
+        lists = csr_matrix((np.ones(len(rows), np.float32), rows, offsets), shape=(len(offsets) - 1, items))
         lists.sum_duplicates()
         gained = np.maximum(self._auc(lists) - self.activity, 0)
         return {

@@ -36,6 +36,7 @@ from recsys.people import (
     write_copies,
     write_users,
 )
+from recsys.registered import bundle_of, is_registered
 from recsys.swap import drafted, inode, locked
 
 if TYPE_CHECKING:
@@ -237,12 +238,13 @@ class Bundle:
 
     @classmethod
     def load(cls, path: str | Path) -> Bundle:
-        """Open a bundle; large arrays stay memory-mapped.
+        """Open a bundle's folder, or that of a registered model, ``models:/name@alias``; large arrays stay memory-mapped.
 
         Raises:
             BundleError: there is none at the path, or a part is missing or broken.
+            RegisteredError: there is no such registered model.
         """
-        path = Path(path).absolute()
+        path = (bundle_of(str(path)) if is_registered(path) else Path(path)).absolute()
         for _ in range(TRIES):
             before = inode(path)
             try:

@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
     from recsys.shop import Choice
 
-FACTORS = {"factors": 192}  # the more, the less of the taste is lost with each direction that the blindfold erases
 IDLE_TOLD = 3  # entries of a taxonomy that are named one by one
 console = Console(highlight=False, soft_wrap=True)
 app = typer.Typer(
@@ -93,10 +92,10 @@ def demo(out: Out = Path("runs/demo"), seed: Seed = 7, policy: PolicyName = "def
     from recsys import demo as room
     from recsys.engine import policy_of
     from recsys.report import write_report
-    from recsys.shop import fit_shop, latest, read_shop
+    from recsys.shop import default_choice, fit_shop, latest, read_shop
 
     began = time.perf_counter()
-    rules, taxonomy, choice = policy_of(policy), Taxonomy.load(TAXONOMY), _default_choice(seed)
+    rules, taxonomy, choice = policy_of(policy), Taxonomy.load(TAXONOMY), default_choice(seed)
     with _steps("Preparing the Complete Journey") as tell:
         counts = prepare_tables(out, progress=tell)
     for name in ("events", "catalogue", "customers"):
@@ -173,12 +172,12 @@ def fit(
     from data.complete_journey import TAXONOMY
     from recsys.engine import policy_of
     from recsys.forgetting import Forgotten
-    from recsys.shop import fit_shop, latest, read_shop
+    from recsys.shop import default_choice, fit_shop, latest, read_shop
 
     rules, families = policy_of(policy), Taxonomy.load(taxonomy or TAXONOMY)
     shop = read_shop(data, rejects=out.parent / f"{out.name}.rejects", console=console)
     moment = latest(shop.events) if now is None else _moment(now)
-    choice = _default_choice(seed, model=model, settings=_settings(setting or []))
+    choice = default_choice(seed, model=model, settings=_settings(setting or []))
     if tune:
         choice = _tuned(shop, taxonomy=families, policy=rules, trials=tune, seed=seed, now=moment)
     with _steps("Fitting the shop") as tell:
@@ -466,13 +465,6 @@ def _ledger_of(bundle: Path, given: str) -> str | None:
     from recsys.engine import ledger_beside
 
     return {"": ledger_beside(bundle), "none": None}.get(given, given)
-
-
-def _default_choice(seed: int, *, model: str = "", settings: dict[str, Any] | None = None) -> Choice:
-    from recsys.interactions import Weighing
-    from recsys.shop import KINDS, Choice
-
-    return Choice(model or "als", (settings or {}) if model else FACTORS | (settings or {}), Weighing(KINDS), seed)
 
 
 def _tuned(shop: Any, *, taxonomy: Any, policy: Any, trials: int, seed: int, now: int) -> Choice:

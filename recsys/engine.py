@@ -157,7 +157,7 @@ class Engine:
         """Open a bundle.
 
         Args:
-            path: a bundle's directory.
+            path: a bundle's directory, or a registered model, ``models:/cornerstore@champion``.
             ledger: ``sqlite:///file.db``, ``redis://host:port/0``, or a ledger; by default SQLite, ``ledger.db``
                 beside the bundle. One that cannot be opened is down: the engine shows the crowd shelf until it can
                 be. None remembers nothing and so shows the crowd shelf, as does a registered bundle (``models:/``),

@@ -10,6 +10,7 @@ from recsys.bundle import BundleError
 from recsys.engine import EngineError
 from recsys.interactions import InteractionError
 from recsys.models import ModelError
+from recsys.registered import RegisteredError
 
 MENDABLE = (
     BatchError,
@@ -21,5 +22,6 @@ MENDABLE = (
     LedgerError,
     ModelError,
     PolicyError,
+    RegisteredError,
     TableError,
 )

@@ -14,6 +14,7 @@ from boundary.history import Exposures, History
 from boundary.shoppers import Customers
 from boundary.tables import Table, TableError, read_table, write_rejects
 from recsys.fitting import Step, evidence_of, fit_bundle, purchases
+from recsys.interactions import Weighing
 from recsys.models import make_model
 from recsys.quality import discoveries, temporal_cut
 from recsys.tuning import Tuned, tune
@@ -27,11 +28,11 @@ if TYPE_CHECKING:
     from boundary.taxonomy import Taxonomy
     from recsys.bundle import Bundle
     from recsys.forgetting import Forgotten
-    from recsys.interactions import Weighing
     from recsys.models import Recommender
 
 KINDS = {"purchase": 1.0, "cart": 1.0, "view": 0.3}  # how much an event of a kind weighs as evidence
 SUFFIXES = (".parquet", ".csv")
+FACTORS = {"factors": 192}  # the more, the less of the taste is lost with each direction that the blindfold erases
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,17 @@ class Choice:
     settings: dict[str, Any]
     weighing: Weighing
     seed: int
+
+
+def default_choice(seed: int, *, model: str = "", settings: dict[str, Any] | None = None) -> Choice:
+    """Return how a recommender is made where nobody says otherwise; settings of another model are that model's own.
+
+    Example:
+        >>> default_choice(7).model, default_choice(7, model="ease").settings
+        ('als', {})
+    """
+    own = {} if model else FACTORS
+    return Choice(model or "als", own | (settings or {}), Weighing(KINDS), seed)
 
 
 def read_shop(folder: str | Path, *, rejects: str | Path, console: Console) -> Shop:
