@@ -49,6 +49,9 @@ def attack(
     fewest: Annotated[int, typer.Option(help="Members that a family needs to be judged.")] = 100,
     room: Annotated[float, typer.Option(help="AUC by which the whole history must tell more than activity.")] = 0.03,
     boosting: Annotated[bool, typer.Option(help="Set a second attacker of another kind on too (slow).")] = True,
+    validate: Annotated[
+        bool, typer.Option("--validate", help="For choosing: fit on 60 % of the weeks, judge by those up to 80 %.")
+    ] = False,
     seed: Seed = 7,
 ) -> None:  # fmt: skip
     """Guess from the lists alone who bought what is sensitive: raw, each means alone, the policy, the crowd shelf.
@@ -61,7 +64,8 @@ def attack(
     from experiments.leak_found import Terms
     from recsys.engine import policy_of
 
-    rules, terms = policy_of(policy), Terms(parts=parts, seeds=seeds, fewest=fewest, room=room, boosting=boosting)
+    rules = policy_of(policy)
+    terms = Terms(parts=parts, seeds=seeds, fewest=fewest, room=room, boosting=boosting, validate=validate)
     shop, families = opened(data, taxonomy, out)
     with steps("Attacking the lists") as progress:
         figures = measure_leak(

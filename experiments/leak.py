@@ -18,6 +18,7 @@ import scipy.sparse as sp
 from threadpoolctl import threadpool_limits
 
 from boundary.history import History
+from boundary.rules import FAMILY_OF
 from experiments.attack import (
     Attacker,
     Aucs,
@@ -47,6 +48,8 @@ Progress = Callable[[str, float], None]
 Seen = sp.csr_matrix
 ITEMS = 1  # column of ``activity`` that makes the deciles: how many different items were bought
 FOLDS = 5  # of the attacker
+TEST, VALIDATION = (0.8, 1.0), (0.6, 0.8)  # shares of the weeks: learned from up to the first, judged up to the second
+NEVER_SPARED = {"no_consent", "opted_out", "profile_share"}  # the last is off in the profile's list already
 BOOSTED = ("raw", "default")  # lists that the second attacker, by far the slower, is set on
 
 
@@ -77,19 +80,23 @@ def measure_leak(
         LabError: no sensitive family can be judged.
     """
     terms, tell = terms or Terms(), progress or (lambda _what, _share: None)
-    cut, until = temporal_cut(shop.events), latest(shop.events)
+    weeks = VALIDATION if terms.validate else TEST
+    cut = temporal_cut(shop.events, weeks[0])
+    until = temporal_cut(shop.events, weeks[1]) if terms.validate else latest(shop.events)
     bundles = fit_both(
         shop, taxonomy=taxonomy, policy=policy, choice=choice, cut=cut, until=until, strength=policy.blind.strength,
         tell=lambda what, share: tell(f"fitting {what}", 0.3 * share),
     )  # fmt: skip
     tell("listing", 0.3)
     home = Households(bundles.bounded, now=cut)
-    lists = listed(bundles, home, policy, terms)
+    lists, spared = listed(bundles, home, policy, terms)
     names, table = groups(home.ids) if groups is not None else ([], np.zeros((len(home.ids), 0)))
     labels = Labels([*home.families, *names], np.hstack([home.told.astype(np.float64), table]), len(home.families))
     found = attacked(home, lists, labels, terms, tell=lambda what, share: tell(what, 0.35 + 0.64 * share))
-    kept, ndcg_raw, with_discoveries = _kept(home, lists, bundles, terms.n)
-    leak = _leak(found, labels, terms, kept, ndcg_raw, (len(home.ids), with_discoveries))
+    kept, ndcg_raw, with_discoveries = _kept(home, lists | spared, bundles, terms.n)
+    costs = {rule: kept[rule] - kept["profile"] for rule in spared}
+    kept = {name: kept[name] for name in lists}
+    leak = _leak(found, labels, terms, kept, costs, ndcg_raw, (len(home.ids), with_discoveries))
     if not leak.told.any():
         raise LabError(
             f"no sensitive family can be judged: none of {leak.families} has {terms.fewest} buyers whose whole "
@@ -102,8 +109,10 @@ def measure_leak(
     return figures
 
 
-def listed(bundles: Bundles, home: Households, policy: Policy, terms: Terms) -> dict[str, Lists]:
-    """Return the lists that are attacked, by name; see ``leak_found.MEANING``."""
+def listed(
+    bundles: Bundles, home: Households, policy: Policy, terms: Terms
+) -> tuple[dict[str, Lists], dict[str, Lists]]:
+    """Return the lists that are attacked, by name (see ``leak_found.MEANING``), and the profile's without each rule."""
     n, everything = terms.n, home.evidence(None)
     admitted = home.evidence(policy)
     learned = home.crossed(policy, admitted, parts=terms.parts, seed=terms.seed)
@@ -116,16 +125,22 @@ def listed(bundles: Bundles, home: Households, policy: Policy, terms: Terms) -> 
     def withheld(part: Learned) -> npt.NDArray[np.bool_]:
         return home.sensitive | proxies_of(part.bundle, policy)
 
-    return {
+    own = policy.replace(FREE)
+    lists = {
         "raw": Lists(raw.offsets.astype(np.int64), raw.item_row),
         "evidence": home.ranked(learned, n=n, evidence=admitted),
         "doors": home.ranked(learned, n=n, evidence=admitted, closed=withheld),
         "blindfold": alone.ranked(raw_learned, n=n, evidence=everything, blinded=True),
-        "profile": home.screened(learned, proposed, policy.replace(FREE)),
+        "profile": home.screened(learned, proposed, own),
         "default": home.screened(learned, proposed, policy),
         "default_in_sample": home.screened(whole, home.proposed(whole, policy, n=n), policy),
         "crowd": home.guests(policy, n=n),
     }
+    spared = {
+        name: home.screened(learned, proposed, own.replace({f"rules.{rule}.enforce": "off" for rule in rules}))
+        for name, rules in _sparing(policy).items()
+    }
+    return lists, {name: shown for name, shown in spared.items() if not _same(shown, lists["profile"])}
 
 
 def attacked(
@@ -144,8 +159,9 @@ def attacked(
     dealt = parts_of(len(home.ids), parts=terms.parts, seed=terms.seed)
     enough = _enough(labels.table, terms.fewest)
     jobs: list[tuple[str, str, Attacker, int]] = [(name, name, "logistic", terms.seeds) for name in seen]
-    if terms.boosting:
-        jobs = [(f"boosting.{name}", name, "boosting", 1) for name in BOOSTED if name in seen] + jobs
+    slow: list[tuple[str, str, Attacker, int]] = [
+        (f"boosting.{name}", name, "boosting", 1) for name in BOOSTED if terms.boosting and name in seen
+    ]
     done = 0
 
     def run(job: tuple[str, str, Attacker, int]) -> tuple[str, Aucs]:
@@ -159,14 +175,30 @@ def attacked(
             for part in range(terms.parts)
         ]  # fmt: skip
         done += 1
-        tell(f"attacked {told}, {done} of {len(jobs)}", done / len(jobs))
+        tell(f"attacked {told}, {done} of {len(jobs + slow)}", done / len(jobs + slow))
         return told, _spread(pooled(parts), enough, labels.table)
 
     if min(np.bincount(dealt, minlength=terms.parts)) < FOLDS:
         raise LabError(f"{len(home.ids)} households are too few for {terms.parts} parts of {FOLDS} folds")
     tell("attacking", 0.0)
     with threadpool_limits(1), ThreadPoolExecutor(2) as pool:
-        return dict(pool.map(run, jobs))
+        quick = pool.map(run, jobs)  # the second attacker keeps the main thread, which it wants for itself
+        return dict([*map(run, slow), *quick])
+
+
+def _sparing(policy: Policy) -> dict[str, list[str]]:
+    """Return which rules are switched off together: each alone, and all of a family; never what consent forbids."""
+    rules = {
+        name: FAMILY_OF[terms.get("reason", name)]
+        for name, terms in policy.to_dict()["rules"].items()
+        if terms["enforce"] == "enforce" and terms.get("reason", name) not in NEVER_SPARED
+    }
+    together = {f"all {family}": [rule for rule in rules if rules[rule] == family] for family in set(rules.values())}
+    return {rule: [rule] for rule in rules} | dict(sorted(together.items()))
+
+
+def _same(one: Lists, other: Lists) -> bool:
+    return np.array_equal(one.offsets, other.offsets) and np.array_equal(one.item_row, other.item_row)
 
 
 def history_features(harmless: sp.csr_matrix, category: npt.NDArray[np.integer[Any]]) -> Seen:
@@ -200,8 +232,8 @@ def _spread(found: Aucs, columns: npt.NDArray[np.intp], table: Doubles) -> Aucs:
 
 
 def _leak(
-    found: Mapping[str, Aucs], labels: Labels, terms: Terms, kept: Mapping[str, float], raw_ndcg: float,
-    households: tuple[int, int],
+    found: Mapping[str, Aucs], labels: Labels, terms: Terms, kept: Mapping[str, float],
+    costs: Mapping[str, float], raw_ndcg: float, households: tuple[int, int],
 ) -> Leak:  # fmt: skip
     activity, history = found["activity"], found["history"]
     with np.errstate(invalid="ignore"):
@@ -211,7 +243,9 @@ def _leak(
             if name not in {"activity", "history"}
         }
     judged = ~np.isnan(remaining["raw"])
-    return Leak(labels.names, labels.families, judged, activity.positives, found, remaining, kept, raw_ndcg, households)
+    return Leak(
+        labels.names, labels.families, judged, activity.positives, found, remaining, kept, costs, raw_ndcg, households
+    )
 
 
 def _kept(

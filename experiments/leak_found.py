@@ -36,6 +36,8 @@ class Terms:
         room: by how much (AUC) the whole history must tell more than activity, else there is nothing to hide.
         boosting: whether the second attacker is set on too.
         seed: deals the households.
+        validate: for choosing settings: fitted on the first 60 % of the weeks, judged on those up to 80 %; else
+            fitted on 80 % and judged on the rest, the test.
     """
 
     n: int = 20
@@ -45,6 +47,7 @@ class Terms:
     room: float = 0.03
     boosting: bool = True
     seed: int = 0
+    validate: bool = False
 
     def __post_init__(self) -> None:
         for name, least in (("n", 1), ("parts", 1), ("seeds", 1), ("fewest", 2)):
@@ -73,6 +76,7 @@ class Leak:
         aucs: for each list, and for activity and history, what was found; the second attacker's are "boosting.<list>".
         remaining: for each list, (L,) the part of the history's secret that it tells; NaN where not judged.
         kept: for each list its discovery NDCG over that of the recommender alone.
+        costs: how much more the profile's list would keep without a rule, or without all of a family.
         raw_ndcg: of the recommender alone.
         households: attacked, and with something to discover.
     """
@@ -84,6 +88,7 @@ class Leak:
     aucs: Mapping[str, Aucs]
     remaining: Mapping[str, Doubles]
     kept: Mapping[str, float]
+    costs: Mapping[str, float]
     raw_ndcg: float
     households: tuple[int, int]
 
@@ -109,6 +114,7 @@ class Leak:
                 values = found.mean[label], found.low[label], found.high[label]
                 out |= dict(zip((key, f"{key}.low", f"{key}.high"), map(float, values), strict=True))
         out |= {f"ndcg_kept.{name}": value for name, value in self.kept.items()}
+        out |= {f"ndcg_cost.{rule.replace(' ', '_')}": value for rule, value in self.costs.items()}
         counted = {
             "families.judged": int(told.sum()), "families.not_judged": self.families - int(told.sum()),
             "groups.judged": int(groups.sum()), "households": self.households[0],

@@ -14,6 +14,7 @@ import plotly.graph_objects as go
 from experiments import frontier
 from experiments.attack import mean_leak
 from experiments.leak_found import MEANING
+from recsys.report import bars
 
 if TYPE_CHECKING:
     from boundary.policy import Policy
@@ -61,6 +62,12 @@ def write_page(out: Path, leak: Leak, *, policy: Policy, terms: Terms) -> Path:
         ),
         _section("Not judged", "Too few members, or a history that tells no more than activity.", _rare(leak, terms)),
         _second(mean),
+        _section(
+            "What each rule costs",
+            "Points of the raw recommender's discovery quality that the list from the profile alone would gain without "
+            "the rule, or without all rules of a family. What the blindfold costs is in the picture above.",
+            bars(_costs(leak), [frontier.SEA] * len(_costs(leak)), form="+.2f"),
+        ),
         "<p class=soft>" + " ".join(f"<b>{name}</b>: {escape(MEANING[name])}." for name in MEANING) + "</p>",
     ]
     out.mkdir(parents=True, exist_ok=True)
@@ -147,6 +154,10 @@ def _cell(leak: Leak, name: str, label: int) -> str:
     found = leak.aucs[name]
     text = f"{found.mean[label]:.3f}<br><span class=soft>[{found.low[label]:.2f}–{found.high[label]:.2f}]</span>"
     return text if name not in leak.remaining else f"{text}<br><b>{leak.remaining[name][label]:.2f}</b>"
+
+
+def _costs(leak: Leak) -> dict[str, float]:
+    return {rule: 100 * cost for rule, cost in sorted(leak.costs.items(), key=lambda pair: -pair[1]) if cost > 0}
 
 
 def _rare(leak: Leak, terms: Terms) -> str:

@@ -30,6 +30,10 @@ Progress = Callable[[str, float], None]
 ROOMS = ("evaluate", "attack", "replay", "pressure", "tune", "shadow")
 EXPERIMENT = "cornerstore-report"
 SLOTS = 10
+TOLD = {
+    "raw": "the recommender alone", "evidence": "nothing sensitive remembered", "doors": "nor anything sensitive shown",
+    "default": "this policy", "crowd": "the same list for everybody",
+}  # fmt: skip
 
 
 def report(
@@ -144,22 +148,41 @@ def _withheld(answer: Answer) -> str:
 def _leak(found: Mapping[str, Mapping[str, float]]) -> list[str]:
     """Return what lists tell before and after: the attack's where there is one, else the tuning run's quick one."""
     attack, tune = found.get("attack", {}), found.get("tune", {})
-    values = {name.removeprefix("leak_remaining."): value for name, value in attack.items()
-              if name.startswith("leak_remaining.") and name.count(".") == 1 and np.isfinite(value)}  # fmt: skip
+    names = {f"leak_remaining.{name}": words for name, words in TOLD.items()}
+    values = {words: attack[name] for name, words in names.items() if np.isfinite(attack.get(name, float("nan")))}
     words = "Share of what the whole history tells about sensitive purchases that the lists still tell; 0 is nothing."
     if not values:
-        names = {
-            "without the boundary": "raw.leak",
-            "where tuning began": "base.leak",
-            "recommended": "recommended.leak",
+        quick = {
+            "the recommender alone": "raw.leak",
+            "the policy that tuning began from": "base.leak",
+            "the policy that is recommended": "recommended.leak",
         }
-        values = {word: tune[name] for word, name in names.items() if np.isfinite(tune.get(name, float("nan")))}
+        values = {word: tune[name] for word, name in quick.items() if np.isfinite(tune.get(name, float("nan")))}
         words += " By the quick attacker of the tuning run."
     if not values:
         return []
-    colours = [frontier.CLAY if "raw" in name or "without" in name else frontier.LEAF for name in values]
+    colours = [frontier.CLAY if "alone" in name else frontier.LEAF for name in values]
     positive = {name: max(value, 0.0) for name, value in values.items()}
-    return [_section("What the lists tell, before and after", words, bars(positive, colours, form=".2f"))]
+    return [
+        _section(
+            "What the lists tell, before and after", words, bars(positive, colours, form=".0%") + _by_family(attack)
+        )
+    ]
+
+
+def _by_family(attack: Mapping[str, float]) -> str:
+    """Return the same family by family, as a table; nothing without an attack."""
+    start = "leak_remaining.raw."
+    families = sorted(name.removeprefix(start) for name in attack if name.startswith(start))
+    lines = []
+    for family in families:
+        before, after = (max(attack[f"leak_remaining.{name}.{family}"], 0.0) for name in ("raw", "default"))
+        words = escape(family.replace("_", " "))
+        lines.append(f"<tr><td>{words}</td><td class=n>{before:.0%}</td><td class=n>{after:.0%}</td></tr>")
+    if not lines:
+        return ""
+    head = "<tr><th>family or group</th><th>the recommender alone</th><th>this policy</th></tr>"
+    return f"<table>{head}{''.join(lines)}</table>"
 
 
 def _weeks(folder: Path) -> list[str]:

@@ -51,12 +51,15 @@ def ndcg(
         >>> truth = csr_matrix(np.array([[1, 0, 1]]))
         >>> ndcg(np.array([0, 2]), np.array([2, 1], np.int32), truth, k=2).round(3).tolist()
         [0.613]
+        >>> ndcg(np.array([0, 0]), np.array([], np.int32), truth, k=2).tolist()
+        [0.0]
     """
     users = len(offsets) - 1
     owner = np.repeat(np.arange(users), np.diff(offsets))
     place = np.arange(len(item_row)) - offsets[:-1][owner]
     top = place < k
-    hit = np.asarray(truth[owner[top], item_row[top]]).ravel() > 0
+    seen = truth[owner[top], item_row[top]] if top.any() else np.zeros(0)  # of no rows at all scipy returns a matrix
+    hit = np.asarray(seen).ravel() > 0
     gains = np.bincount(owner[top], weights=hit / np.log2(place[top] + 2), minlength=users)
     ideal = np.concatenate([[0], np.cumsum(1 / np.log2(np.arange(k) + 2))])
     best = ideal[np.minimum(np.diff(truth.indptr), k)]

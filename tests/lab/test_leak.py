@@ -114,6 +114,16 @@ def test_a_proxy_rule_that_is_null_closes_nothing(lab, home):
     ).any()
 
 
+def test_a_rule_costs_what_the_list_would_keep_without_it(attacked):
+    """What all of a family cost is told too, and a rule that changes no list is not."""
+    _, figures = attacked
+    costs = {name for name in figures if name.startswith("ndcg_cost.")}
+    assert "ndcg_cost.quiet_hours" not in costs
+    assert "ndcg_cost.all_conversion" in costs
+    assert costs.isdisjoint({"ndcg_cost.no_consent", "ndcg_cost.opted_out", "ndcg_cost.profile_share"})
+    assert all(-1 < figures[name] < 10 for name in costs)
+
+
 # --- the whole attack -------------------------------------------------------------------------------------------------
 
 
@@ -157,6 +167,25 @@ def test_a_policy_without_a_boundary_keeps_what_the_recommender_gives(lab, tmp_p
     figures = measured(lab, tmp_path, policy=without_boundary(lab.policy))
     assert figures["leak_remaining.blindfold"] == figures["leak_remaining.raw"]
     assert figures["ndcg_kept.blindfold"] == 1.0
+
+
+def test_settings_are_chosen_on_weeks_that_are_not_the_test_weeks(lab, tmp_path):
+    """Whatever happens after the first 80 % of the weeks, the choice is the same."""
+    from dataclasses import replace
+
+    import polars as pl
+
+    from recsys.quality import temporal_cut
+
+    terms = replace(TERMS, validate=True)
+    last = temporal_cut(lab.shop.events)
+    at = pl.col("at").dt.timestamp("us")
+    late = lab.shop.events.filter(at > last).with_columns(item_id=pl.col("item_id").reverse())
+    other = replace(lab.shop, events=pl.concat([lab.shop.events.filter(at <= last), late]))
+    asked = {"taxonomy": lab.taxonomy, "policy": lab.policy, "choice": lab.choice, "terms": terms}
+    first = measure_leak(lab.shop, out=tmp_path / "a", **asked)
+    assert measure_leak(other, out=tmp_path / "b", **asked) == first
+    assert first != measured(lab, tmp_path / "c")
 
 
 def test_a_shop_in_which_nothing_can_be_judged_is_told(lab, tmp_path):

@@ -23,7 +23,7 @@ def test_the_shipped_bounds_fit_the_shipped_policy():
 def test_every_combination_that_changes_candidates_is_prepared():
     """One for each strength."""
     space = Space.load()
-    assert [p["blind.strength"] for p in space.proposals()] == [0.0, 0.5, 0.7, 0.85, 1.0]
+    assert [p["blind.strength"] for p in space.proposals()] == [0.0, 0.35, 0.5, 0.65, 0.8]
 
 
 @pytest.mark.parametrize(
