@@ -37,6 +37,7 @@ SUBJECTS: dict[str, tuple[str, dict[str, Any]]] = {
             {"model": "popular", "weight": 0.01},
         ]},
     ),
+    "sharp": ("sharp", {"factors": 3, "strength": 0.6, "sharpness": 1.2}),
     "ease": ("ease", {"regularization": 2.0}),
     "ease-pruned": ("ease", {"regularization": 2.0, "neighbours": 4, "power": 0.5}),
     "cosine": ("item_item", {"weighting": "cosine"}),
@@ -149,7 +150,9 @@ def test_the_ranking_is_the_scores_sorted(subject: str, evidence: csr_matrix, k:
         assert allowed[user, rows].all()
         assert score == pytest.approx(scores[user, rows], abs=1e-4)
         assert (np.diff(score) <= 0).all()
-        spoken_for = allowed[user] if subject in [*FACTORS, "popular", "mixed"] else allowed[user] & (scores[user] != 0)
+        spoken_for = (
+            allowed[user] if subject in [*FACTORS, "popular", "mixed", "sharp"] else allowed[user] & (scores[user] != 0)
+        )
         left = np.setdiff1d(np.flatnonzero(spoken_for), rows)
         if evidence[user].nnz == 0:
             assert not len(rows)
@@ -327,6 +330,8 @@ def test_a_blindfold_of_another_size_is_refused(subject: str):
         ("ease", {"regularization": 0}, "`regularization` must be above 0 but got 0"),
         ("item_item", {"weighting": "magic"}, "`weighting` must be cosine, bm25 or degree but got 'magic'"),
         ("item_item", {"b": 1.5}, "`b` must be at most 1 but got 1.5"),
+        ("sharp", {"strength": 1.1}, "`strength` must be at most 1 but got 1.1"),
+        ("sharp", {"sharpness": 0}, "`sharpness` must be above 0 but got 0"),
         ("own", {"power": 0}, "`power` must be above 0 but got 0"),
         ("blend", {"parts": []}, "`parts` must name at least one model"),
         ("blend", {"parts": [{"model": "als"}]}, "a part needs `model` and `weight`"),

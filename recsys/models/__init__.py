@@ -16,6 +16,7 @@ from recsys.models.blend import Blend
 from recsys.models.ease import EASE
 from recsys.models.item_item import ItemItem, Own
 from recsys.models.popular import Popular
+from recsys.models.sharp import Sharp
 from recsys.models.spectral import Spectral
 from recsys.models.store import load_model as _read
 from recsys.topk import TopK
@@ -33,6 +34,7 @@ __all__ = [
     "Own",
     "Popular",
     "Recommender",
+    "Sharp",
     "Spectral",
     "TopK",
     "Trace",
@@ -40,7 +42,9 @@ __all__ = [
     "make_model",
 ]
 
-MODELS: dict[str, type[Any]] = {model.name: model for model in (ALS, Spectral, Blend, EASE, ItemItem, Popular, Own)}
+MODELS: dict[str, type[Any]] = {
+    model.name: model for model in (ALS, Spectral, Blend, EASE, ItemItem, Sharp, Popular, Own)
+}
 
 
 def make_model(name: str, **settings: Any) -> Recommender:

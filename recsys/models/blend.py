@@ -12,14 +12,11 @@ import numpy.typing as npt
 from scipy.sparse import csr_matrix
 
 from recsys.models.base import Affine, Floats, Mask, ModelError, Moments, Progress, Rows, checked, require
+from recsys.models.dense import STEP, DenseModel, some_users
 from recsys.models.factors import FactorModel, Factors, taken
 from recsys.models.served import Block, Served, refuse
 from recsys.models.store import load_model
 from recsys.topk import TopK
-
-STEP = 256  # users ranked at once
-MEASURED = 4096  # training users, evenly spaced, over whom spreads and moments are measured
-DOUBT = 1e-4  # of the largest score in a row: what a block product may be off by
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -67,7 +64,7 @@ class Blended:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Blend(Served):
+class Blend(DenseModel):
     """The weighted sum of other models, each one's scores first brought to a spread of one.
 
     The spread is the root mean variance, over training users, of a user's scores over the trained items. Where all
@@ -124,8 +121,7 @@ class Blend(Served):
         """Return the blend of models each fitted to users x items; ``progress`` counts fitted models."""
         matrix = checked(matrix)
         trained = taken(matrix)
-        rows = np.unique(np.linspace(0, max(matrix.shape[0] - 1, 0), MEASURED).astype(np.int64))
-        sample = matrix[rows[: matrix.shape[0]]]
+        sample = some_users(matrix)
         models: list[Served] = []
         scales: list[float] = []
         for part, model in zip(self.parts, self.unfitted(), strict=True):
@@ -138,8 +134,12 @@ class Blend(Served):
         items = matrix.shape[1]
         nothing = Moments(np.zeros(items, np.float32), np.zeros(items, np.float32))
         draft = replace(self, state=Blended(tuple(models), tuple(scales), trained, nothing, joined))
-        measured = joined.moments() if joined is not None else _measure(draft, sample)
+        measured = joined.moments() if joined is not None else draft.measure(sample)
         return replace(self, state=Blended(tuple(models), tuple(scales), trained, measured, joined))
+
+    @property
+    def trained(self) -> Mask:
+        return self.known.trained
 
     def vectors(self, evidence: csr_matrix) -> Floats | None:
         """Return (U, d) joined user vectors, or None if a part has none."""
@@ -159,28 +159,7 @@ class Blend(Served):
         known = self.known
         if known.joined is not None:
             return known.joined.top(evidence, k=k, exclude=exclude, within=within, vectors=vectors)
-        refuse(vectors)
-        evidence = checked(evidence, items=len(known.trained))
-        allowed = known.trained if within is None else known.trained & within
-        found: list[Rows] = []
-        for start in range(0, evidence.shape[0], STEP):
-            block = slice(start, start + STEP)
-            found += _promising(
-                self.dense(evidence[block]), k, allowed, evidence[block], None if exclude is None else exclude[block]
-            )
-        return self._ranked(evidence, found, k)
-
-    def _ranked(self, evidence: csr_matrix, found: list[Rows], k: int) -> TopK:
-        """Score promising rows exactly and keep the k best of each user, ties by lower row."""
-        widths = np.array([len(rows) for rows in found], np.int64)
-        owner = np.repeat(np.arange(len(found), dtype=np.int32), widths)
-        rows = np.concatenate([np.empty(0, np.int32), *found])
-        score = self.scores(evidence, owner, rows)
-        order = np.lexsort((rows, -score, owner))
-        starts = np.cumsum(widths) - widths
-        order = order[np.arange(len(order)) - np.repeat(starts, widths) < k]
-        offsets = np.concatenate([[0], np.cumsum(np.minimum(widths, k))]).astype(np.int64)
-        return TopK(offsets, rows[order], score[order])
+        return super().top(evidence, k=k, exclude=exclude, within=within, vectors=vectors)
 
     def scores(
         self, evidence: csr_matrix, user_of_row: Rows, item_row: Rows, *, vectors: Floats | None = None
@@ -188,8 +167,7 @@ class Blend(Served):
         """Return (R,) scores of given pairs."""
         if self.known.joined is not None:
             return self.known.joined.scores(evidence, user_of_row, item_row, vectors=vectors)
-        refuse(vectors)
-        return self.summed(evidence, user_of_row, item_row)
+        return super().scores(evidence, user_of_row, item_row, vectors=vectors)
 
     def dense(self, evidence: csr_matrix) -> Floats:
         """Return (U, I) scores by block products."""
@@ -277,32 +255,3 @@ def _spread(model: Served, sample: csr_matrix, trained: Mask) -> float:
         for start in range(0, sample.shape[0], STEP)
     ]
     return float(np.sqrt(np.concatenate(variances).mean())) or 1.0
-
-
-def _measure(blend: Blend, sample: csr_matrix) -> Moments:
-    """Return the moments of the blended scores over the sample's users."""
-    users, items = sample.shape
-    total, squares = np.zeros(items), np.zeros(items)
-    for start in range(0, users, STEP):
-        scores = blend.dense(sample[start : start + STEP]).astype(np.float64)
-        total += scores.sum(axis=0)
-        squares += np.square(scores).sum(axis=0)
-    mean = total / max(users, 1)
-    std = np.sqrt(np.maximum(squares / max(users, 1) - mean**2, 0))
-    return Moments(mean.astype(np.float32), std.astype(np.float32))
-
-
-def _promising(scores: Floats, k: int, allowed: Mask, evidence: csr_matrix, exclude: csr_matrix | None) -> list[Rows]:
-    """Return the rows that may be among each user's k best, sorted; ``scores`` (U, I) are written over."""
-    scores[:, ~allowed] = -np.inf
-    if exclude is not None:
-        scores[np.repeat(np.arange(len(scores)), np.diff(exclude.indptr)), exclude.indices] = -np.inf
-    found = []
-    for user, row in enumerate(scores):
-        if evidence.indptr[user] == evidence.indptr[user + 1]:
-            found.append(np.empty(0, np.int32))
-            continue
-        bar = np.partition(row, len(row) - k)[len(row) - k] if k < len(row) else -np.inf
-        doubt = DOUBT * np.abs(row[np.isfinite(row)]).max(initial=0)
-        found.append(np.flatnonzero((row >= bar - doubt) & np.isfinite(row)).astype(np.int32))
-    return found

@@ -70,18 +70,23 @@ class ItemItem(SimilarityModel):
     def fit(self, matrix: csr_matrix, *, seed: int, progress: Progress | None = None) -> Self:  # noqa: ARG002
         """Return the model fitted to users x items; nothing is drawn, so the seed does not matter."""
         given = raised(checked(matrix), self.power)
+        weights = self.similarity(given)
+        if progress is not None:
+            progress(1, 2)
+        state = Similarity.of(weights, given)
+        if progress is not None:
+            progress(2, 2)
+        return replace(self, state=state)
+
+    def similarity(self, given: csr_matrix) -> csr_matrix:
+        """Return (I, I) weights, row: a past item; ``given`` is the evidence to the model's power."""
         with threadpool_limits(1, "blas"):
             weights = self._degree(given) if self.weighting == "degree" else self._implicit(given)
         weights.setdiag(0)
         weights.eliminate_zeros()
         weights.sort_indices()
         weights.data **= np.float32(self.sharpness)
-        if progress is not None:
-            progress(1, 2)
-        state = Similarity.of(strongest(weights, self.neighbours), given)
-        if progress is not None:
-            progress(2, 2)
-        return replace(self, state=state)
+        return strongest(weights, self.neighbours)
 
     def _degree(self, given: csr_matrix) -> csr_matrix:
         user = np.asarray(given.sum(axis=1), np.float64).ravel()
