@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from experiments import commands
+from experiments import commands, judging
 from experiments.options import BundleAt, Out, PolicyName, console
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ app = typer.Typer(
 )  # fmt: skip
 bench_app = typer.Typer(help="Time us against a peer, both sides in one run.", no_args_is_help=True)
 app.add_typer(bench_app, name="bench")
-for command in (commands.attack, commands.tune, commands.report, commands.promote, commands.rollback):
+for command in (judging.evaluate, commands.attack, commands.tune, commands.report, commands.promote, commands.rollback):
     app.command()(command)
 
 Gowalla = Annotated[Path, typer.Option(help="Folder with LightGCN's train.txt and test.txt.")]
@@ -176,10 +176,11 @@ def main() -> None:
     try:
         app(standalone_mode=True)
     except Exception as error:
+        from experiments.split import SplitError
         from experiments.visits import LabError
         from recsys.errors import MENDABLE
 
-        if not isinstance(error, (*MENDABLE, LabError, FileNotFoundError)):
+        if not isinstance(error, (*MENDABLE, LabError, SplitError, FileNotFoundError)):
             raise
         said = Console(stderr=True, highlight=False, soft_wrap=True)
         said.print("[red]error:[/]", end=" ")

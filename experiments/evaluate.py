@@ -2,42 +2,40 @@
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import polars as pl
 from rich.console import Console
-from rich.table import Table
+from scipy.sparse import csr_matrix
 
 from experiments import metrics
-from experiments.split import Split, SplitError, by_weeks, items_of, read_lightgcn, split_of
-from recsys.interactions import Weighing
+from experiments.entries import Entry
+from experiments.figures import write_figures
+from experiments.ground import Ground, open_ground
+from experiments.scoreboard import markdown_of, table_of
+from experiments.split import Split, SplitError
 from recsys.models import Recommender, make_model
+from recsys.propose import repeats
+from recsys.quality import ndcg
 
-PROTOCOLS = ("discovery", "full")
+PROTOCOLS = ("discovery", "full", "find")
 STEP = 4096  # users ranked at once
+Doubles = npt.NDArray[np.float64]
+Mask = npt.NDArray[np.bool_]
+Tell = Callable[[str, float], None]
 
 
 @dataclass(frozen=True)
-class Entry:
-    """One line of an evaluation: a label, the model, its settings, and the half-life its events weigh by.
+class Judged:
+    """Flat figures, and the NDCG of each user, (U,), NaN for who has nothing to find."""
 
-    Example:
-        >>> Entry("plain", "als", {"factors": 8}).half_life_days is None
-        True
-    """
-
-    label: str
-    model: str
-    settings: Mapping[str, Any]
-    half_life_days: float | None = None
+    figures: dict[str, float]
+    ndcg: Doubles
 
 
 def judge(
@@ -48,42 +46,66 @@ def judge(
     k: int,
     seed: int,
     category: npt.NDArray[np.integer[Any]] | None = None,
-) -> dict[str, float]:
-    """Rank for every training user and return flat figures; each accuracy has its ``.low`` and ``.high`` (95 %).
+    groups: Mapping[str, Mask] | None = None,
+    rows: npt.NDArray[np.integer[Any]] | None = None,
+) -> Judged:
+    """Rank for the training users; each accuracy has its ``.low`` and ``.high`` (95 %).
 
     ``discovery`` ranks what the user had not taken, against what of it they took afterwards; ``full`` ranks
-    everything, against everything taken afterwards. Users with nothing to find are left out; ``users`` counts
-    the others.
+    everything, against everything taken afterwards; ``find`` ranks what the user had taken, against what of it they
+    took again. Users with nothing to find are left out; ``users`` counts the others.
 
     Args:
         model: fitted to ``split.train``.
         split: what was learned from and is judged on.
-        protocol: discovery or full.
+        protocol: discovery, full or find.
         k: length of the lists.
         seed: for the bootstrap.
         category: (I,) codes for diversity; None leaves it out.
+        groups: name to (U,) bool; NDCG is also told for each group, as ``name.ndcg@k``.
+        rows: users judged; None is all.
     """
     if protocol not in PROTOCOLS:
         raise SplitError(f"`protocol` must be one of {', '.join(PROTOCOLS)} but got {protocol!r}")
-    lists = _rank(model, split, protocol=protocol, k=k)
-    truth = split.new if protocol == "discovery" else split.test
+    part = split if rows is None else split.of_users(rows)
+    lists = _find(model, part, k) if protocol == "find" else _rank(model, part, protocol=protocol, k=k)
+    chosen = {name: mask if rows is None else mask[rows] for name, mask in (groups or {}).items()}
+    return measure(lists, part, protocol=protocol, k=k, seed=seed, category=category, groups=chosen)
+
+
+def measure(
+    lists: metrics.Lists,
+    split: Split,
+    *,
+    protocol: str,
+    k: int,
+    seed: int,
+    category: npt.NDArray[np.integer[Any]] | None = None,
+    groups: Mapping[str, Mask] | None = None,
+) -> Judged:
+    """Measure ranked lists, see ``judge``."""
+    truth = {"discovery": split.new, "full": split.test, "find": split.again}[protocol]
     items, users = int((split.buyers > 0).sum()), split.train.shape[0]
     accuracy = {
-        f"ndcg@{k}": metrics.ndcg(lists, truth, k=k),
+        f"ndcg@{k}": ndcg(lists.offsets, lists.item_row, truth, k=k),
         f"recall@{k}": metrics.recall(lists, truth, k=k),
         f"map@{k}": metrics.average_precision(lists, truth, k=k),
         f"serendipity@{k}": metrics.serendipity(lists, truth, k=k, buyers=split.buyers),
     }
     figures: dict[str, float] = {}
     for name, values in accuracy.items():
-        found = metrics.interval(values, seed=seed)
-        figures |= {name: found.mean, f"{name}.low": found.low, f"{name}.high": found.high, "users": found.users}
+        figures |= _interval(name, values, seed)
+    figures["users"] = float((~np.isnan(accuracy[f"ndcg@{k}"])).sum())
     figures[f"novelty@{k}"] = float(np.nanmean(metrics.novelty(lists, k=k, buyers=split.buyers, users=users)))
     if category is not None:
         figures[f"diversity@{k}"] = float(np.nanmean(metrics.diversity(lists, k=k, category=category)))
     figures[f"coverage@{k}"] = metrics.coverage(lists, k=k, items=items)
     figures[f"gini@{k}"] = metrics.gini(lists, k=k, items=items)
-    return figures
+    for group, mask in (groups or {}).items():
+        values = accuracy[f"ndcg@{k}"][mask]
+        figures |= _interval(f"{group}.ndcg@{k}", values, seed)
+        figures[f"{group}.users"] = float((~np.isnan(values)).sum())
+    return Judged(figures, accuracy[f"ndcg@{k}"])
 
 
 def evaluate(
@@ -92,119 +114,128 @@ def evaluate(
     data: Path,
     out: Path,
     entries: Sequence[Entry],
-    protocols: Sequence[str] = PROTOCOLS,
+    part: str = "test",
+    protocols: Sequence[str] = (),
     train_share: float = 0.8,
-    min_buyers: int = 1,
-    kinds: Mapping[str, float] | None = None,
+    min_buyers: int = 10,
+    users: int | None = None,
     k: int = 20,
     seed: int = 0,
+    taxonomy: Path | None = None,
     console: Console | None = None,
+    tell: Tell | None = None,
 ) -> dict[str, float]:
-    """Fit and judge each entry; print a table, write ``figures.json`` into ``out`` and return what it holds.
+    """Fit and judge each entry; print a table, write it (table.md) and ``figures.json`` into ``out``.
 
-    Figures are flat: ``label.protocol.figure``, such as ``als.discovery.ndcg@20``, beside ``label.fit_seconds``.
+    Figures are flat: ``label.protocol.figure``, such as ``als.discovery.ndcg@20``, beside ``label.fit_seconds``. Those
+    of the chosen entry stand without its label too: ``recall@20`` and ``ndcg@20`` for lightgcn,
+    ``discovery.ndcg@20`` for temporal, where ``find.ndcg@20`` is that of the list which ``intent="find"`` serves.
+    ``over_baseline`` is the chosen entry's NDCG over the best baseline's, with the interval of a paired bootstrap.
 
     Args:
-        split: ``weeks`` (events cut in time) or ``lightgcn`` (train.txt and test.txt).
-        data: a folder with events.parquet and, for diversity, catalogue.parquet; or with the two text files.
+        split: ``temporal`` (events cut in time) or ``lightgcn`` (train.txt and test.txt).
+        data: a folder with a shop's tables, or with the two text files.
         out: folder to write to, made where missing.
         entries: what to judge; labels must differ.
-        protocols: which of discovery and full.
-        train_share: for weeks, the share of weeks to learn from.
-        min_buyers: for weeks, the fewest users who took an item that is ranked.
-        kinds: for weeks, the weight of each event kind; None = purchases alone.
+        part: ``test``, or ``validation`` to choose settings on: a part of train, the test unseen.
+        protocols: which of discovery, full and find; () is all for temporal and discovery for lightgcn.
+        train_share: for temporal, the share of weeks to learn from.
+        min_buyers: for temporal, the fewest users who took an item that is ranked.
+        users: how many users are judged, drawn by the seed; None is all.
         k: length of the lists.
-        seed: for fits and bootstrap.
+        seed: for fits, draws and bootstrap.
+        taxonomy: for temporal, TOML file of sensitive families, for the tiers; None is the Complete Journey's.
         console: where to print; None = standard output.
+        tell: is told what is done, and the share of it.
 
     Raises:
-        SplitError: an unknown split or protocol, equal labels, or data that is not there.
+        SplitError: an unknown split, part or protocol, equal labels, or data that is not there.
     """
-    console = console or Console()
+    console, tell = console or Console(), tell or (lambda _what, _share: None)
     labels = [entry.label for entry in entries]
     if not entries or len(set(labels)) < len(labels):
         raise SplitError(f"`entries` must be at least one, each with a label of its own, but are {labels}")
-    matrices = _Matrices(split, Path(data), train_share=train_share, min_buyers=min_buyers, kinds=kinds)
+    tell("reading", 0.0)
+    ground = open_ground(
+        split, Path(data), part=part, train_share=train_share, min_buyers=min_buyers, seed=seed, rejects=out / "rejects",
+        taxonomy=taxonomy, console=console,
+    )  # fmt: skip
+    protocols = protocols or (PROTOCOLS if split == "temporal" else PROTOCOLS[:1])
+    rows = _drawn(ground.users, users, seed)
     figures: dict[str, float] = {}
-    for entry in entries:
-        part = matrices.of(entry.half_life_days)
+    ndcgs: dict[tuple[str, str], Doubles] = {}
+    for place, entry in enumerate(entries):
+        share = place / len(entries)
+        tell(f"fitting {entry.label}", share)
+        matrices = ground.split(entry.half_life_days)
         started = time.perf_counter()
-        with console.status(f"fitting {entry.label}"):
-            model = make_model(entry.model, **entry.settings).fit(part.train, seed=seed)
+        model = make_model(entry.model, **entry.settings).fit(matrices.train, seed=seed)
         figures[f"{entry.label}.fit_seconds"] = time.perf_counter() - started
         for protocol in protocols:
-            told = judge(model, part, protocol=protocol, k=k, seed=seed, category=matrices.category)
-            figures |= {f"{entry.label}.{protocol}.{name}": value for name, value in told.items()}
+            tell(f"judging {entry.label}, {protocol}", share + 0.5 / len(entries))
+            judged = judge(
+                model, matrices, protocol=protocol, k=k, seed=seed, category=ground.category, groups=ground.groups,
+                rows=rows,
+            )  # fmt: skip
+            figures |= {f"{entry.label}.{protocol}.{name}": value for name, value in judged.figures.items()}
+            ndcgs[entry.label, protocol] = judged.ndcg
+        del model
+    figures |= _standing(entries, protocols, figures, ndcgs, split=split, k=k, seed=seed)
+    if "find" in protocols:
+        figures |= {f"find.{name}": value for name, value in _served_find(ground, rows, k, seed).figures.items()}
     console.print(table_of(figures, labels=labels, protocols=protocols, k=k))
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "figures.json").write_text(json.dumps(figures, indent=1), encoding="utf-8")
+    write_figures(out, figures, policy=None, bundle=None)
+    words = markdown_of(
+        figures, labels=labels, protocols=protocols, groups=list(ground.groups), k=k, about=ground.about
+    )
+    (out / "table.md").write_text(words, encoding="utf-8")
+    tell("done", 1.0)
     return figures
 
 
-def table_of(figures: Mapping[str, float], *, labels: Sequence[str], protocols: Sequence[str], k: int) -> Table:
-    """Return flat figures as a table: a line for each label and protocol, NDCG with its interval."""
-    shown = ["recall", "map", "serendipity", "novelty", "diversity", "coverage", "gini"]
-    table = Table(title=f"Full ranking, first {k}; intervals are 95 % over users")
-    for name in ["model", "protocol", "users", "NDCG", "interval", *shown, "fit s"]:
-        table.add_column(name, justify="left" if name in {"model", "protocol"} else "right")
-    for label in labels:
-        for protocol in protocols:
-            start = f"{label}.{protocol}."
-            ndcg = f"{start}ndcg@{k}"
-            table.add_row(
-                label,
-                protocol,
-                f"{figures[start + 'users']:,.0f}",
-                f"{figures[ndcg]:.4f}",
-                f"{figures[ndcg + '.low']:.4f} – {figures[ndcg + '.high']:.4f}",
-                *(f"{figures[key]:.4f}" if (key := f"{start}{name}@{k}") in figures else "" for name in shown),
-                f"{figures[label + '.fit_seconds']:.1f}",
-            )
-    return table
+def _standing(
+    entries: Sequence[Entry], protocols: Sequence[str], figures: Mapping[str, float],
+    ndcgs: Mapping[tuple[str, str], Doubles], *, split: str, k: int, seed: int,
+) -> dict[str, float]:  # fmt: skip
+    """Return the chosen entry's figures without its label, and how it stands to the best baseline."""
+    chosen = next((entry.label for entry in entries if entry.role == "chosen"), None)
+    if chosen is None:
+        return {}
+    found: dict[str, float] = {}
+    for protocol in protocols:
+        if protocol == "find":
+            continue
+        bare = "" if split == "lightgcn" else f"{protocol}."
+        for name in (f"ndcg@{k}", f"recall@{k}"):
+            found[f"{bare}{name}"] = figures[f"{chosen}.{protocol}.{name}"]
+        baselines = [entry.label for entry in entries if entry.role == "baseline"]
+        if baselines:
+            best = max(baselines, key=lambda label: figures[f"{label}.{protocol}.ndcg@{k}"])
+            found[f"{bare}baseline.ndcg@{k}"] = figures[f"{best}.{protocol}.ndcg@{k}"]
+            ratio = metrics.ratio_interval(ndcgs[chosen, protocol], ndcgs[best, protocol], seed=seed)
+            name = f"{bare}over_baseline"
+            found |= {name: ratio.mean, f"{name}.low": ratio.low, f"{name}.high": ratio.high}
+    return found
 
 
-class _Matrices:
-    """The split's matrices for each half-life asked, and the items' category codes."""
+def _served_find(ground: Ground, rows: npt.NDArray[np.int64] | None, k: int, seed: int) -> Judged:
+    """Judge the list of repeats that the engine serves: own evidence, most first."""
+    whole = ground.split(None)
+    part = whole if rows is None else whole.of_users(rows)
+    found = repeats(part.taken, part.train, k, np.ones(part.train.shape[1], bool))
+    lists = metrics.Lists(found.offsets, found.item_row)
+    return measure(lists, part, protocol="find", k=k, seed=seed, category=ground.category)
 
-    def __init__(
-        self, split: str, data: Path, *, train_share: float, min_buyers: int, kinds: Mapping[str, float] | None
-    ) -> None:
-        self._kinds = dict(kinds or {"purchase": 1.0})
-        self._min_buyers = min_buyers
-        self._made: dict[float | None, Split] = {}
-        self.category: npt.NDArray[np.integer[Any]] | None = None
-        if split == "lightgcn":
-            self._whole: Split | None = read_lightgcn(data)
-        elif split == "weeks":
-            self._whole = None
-            if not (data / "events.parquet").exists():
-                raise SplitError(f"{data} holds no events.parquet; write the shop's events there first")
-            self._cut = by_weeks(pl.read_parquet(data / "events.parquet"), train_share=train_share)
-            self.category = self._categories(data / "catalogue.parquet")
-        else:
-            raise SplitError(f"`split` must be weeks or lightgcn but got {split!r}")
 
-    def of(self, half_life_days: float | None) -> Split:
-        if self._whole is not None:
-            if half_life_days is not None:
-                raise SplitError("`half_life_days` needs events in time; the lightgcn split has none")
-            return self._whole
-        if half_life_days not in self._made:
-            self._made[half_life_days] = split_of(
-                self._cut, weighing=self._weighing(half_life_days), min_buyers=self._min_buyers
-            )
-        return self._made[half_life_days]
+def _interval(name: str, values: Doubles, seed: int) -> dict[str, float]:
+    found = metrics.interval(values, seed=seed)
+    return {name: found.mean, f"{name}.low": found.low, f"{name}.high": found.high}
 
-    def _weighing(self, half_life_days: float | None) -> Weighing:
-        return Weighing(self._kinds, None if half_life_days is None else timedelta(days=half_life_days))
 
-    def _categories(self, path: Path) -> npt.NDArray[np.integer[Any]] | None:
-        if not path.exists():
-            return None
-        of_item = pl.read_parquet(path, columns=["item_id", "category"])
-        items = items_of(self._cut, kinds=self._kinds, min_buyers=self._min_buyers)
-        named = items.to_frame("item_id").join(of_item, on="item_id", how="left", maintain_order="left")
-        return named["category"].fill_null("").rank("dense").to_numpy().astype(np.int64)
+def _drawn(users: int, count: int | None, seed: int) -> npt.NDArray[np.int64] | None:
+    if count is None or count >= users:
+        return None
+    return np.sort(np.random.default_rng(seed).choice(users, count, replace=False))
 
 
 def _rank(model: Recommender, split: Split, *, protocol: str, k: int) -> metrics.Lists:
@@ -216,3 +247,12 @@ def _rank(model: Recommender, split: Split, *, protocol: str, k: int) -> metrics
         offsets.append(found.offsets[1:] + offsets[-1][-1])
         rows.append(found.item_row)
     return metrics.Lists(np.concatenate(offsets), np.concatenate(rows))
+
+
+def _find(model: Recommender, split: Split, k: int) -> metrics.Lists:
+    """Rank what each user had taken by the model's scores, ties by row."""
+    taken = split.taken
+    owner = np.repeat(np.arange(taken.shape[0], dtype=np.int32), np.diff(taken.indptr))
+    scores = csr_matrix((model.scores(split.train, owner, taken.indices), taken.indices, taken.indptr), taken.shape)
+    found = repeats(taken, scores, k, np.ones(taken.shape[1], bool))
+    return metrics.Lists(found.offsets, found.item_row)

@@ -1,4 +1,4 @@
-"""How good are the lists? Accuracy over the full ranking, what lies beyond accuracy, and how sure we are.
+"""How good are the lists? Accuracy over the full ranking beside NDCG (``recsys.quality``), what lies beyond it, how sure.
 
 Lists are flat arrays: user u's are ``item_row[offsets[u]:offsets[u + 1]]``, best first, each item at most
 once. Truth is a csr matrix of users x items whose stored entries are what the user took afterwards. A figure
@@ -52,20 +52,6 @@ def hits(lists: Lists, truth: csr_matrix) -> npt.NDArray[np.bool_]:
     owner = np.repeat(np.arange(users, dtype=np.int64), np.diff(lists.offsets))
     taken = np.repeat(np.arange(users, dtype=np.int64), np.diff(truth.indptr)) * items + truth.indices
     return np.isin(owner * items + lists.item_row, taken)
-
-
-def ndcg(lists: Lists, truth: csr_matrix, *, k: int) -> Doubles:
-    """Return each user's NDCG@k; the ideal list holds min(k, items taken) hits (Järvelin, Kekäläinen 2002).
-
-    Example:
-        >>> ndcg(Lists(np.array([0, 2]), np.array([0, 1])), csr_matrix([[0, 1, 1]]), k=2).round(4).tolist()
-        [0.3869]
-    """
-    found, rank = _within(lists, truth, k)
-    discount = 1.0 / np.log2(np.arange(2, k + 2))
-    ideal = np.concatenate([[0.0], np.cumsum(discount)])
-    gain = np.where(found, discount[np.minimum(rank, k - 1)], 0.0)
-    return _share(_sum(gain, lists), ideal[np.minimum(np.diff(truth.indptr), k)])
 
 
 def recall(lists: Lists, truth: csr_matrix, *, k: int) -> Doubles:
@@ -179,6 +165,26 @@ def interval(values: npt.ArrayLike, *, seed: int, level: float = 0.95, draws: in
     means = [known[random.integers(0, len(known), len(known))].mean() for _ in range(draws)]
     low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
     return Interval(float(known.mean()), float(low), float(high), len(known))
+
+
+def ratio_interval(
+    ours: npt.ArrayLike, theirs: npt.ArrayLike, *, seed: int, level: float = 0.95, draws: int = 1000
+) -> Interval:
+    """Return mean over mean of two figures of the same users, with a paired percentile bootstrap interval.
+
+    Example:
+        >>> ratio_interval([2.0, 4.0], [1.0, 2.0], seed=0)
+        Interval(mean=2.0, low=2.0, high=2.0, users=2)
+    """
+    pair = np.stack([np.asarray(ours, np.float64), np.asarray(theirs, np.float64)])
+    pair = pair[:, ~np.isnan(pair).any(axis=0)]
+    if not pair.shape[1] or not pair[1].any():
+        return Interval(float("nan"), float("nan"), float("nan"), pair.shape[1])
+    random, users = np.random.default_rng(seed), pair.shape[1]
+    sums = np.stack([pair[:, random.integers(0, users, users)].sum(axis=1) for _ in range(draws)])
+    ratios = np.divide(sums[:, 0], sums[:, 1], out=np.full(draws, np.nan), where=sums[:, 1] > 0)
+    low, high = np.nanquantile(ratios, [(1 - level) / 2, (1 + level) / 2])
+    return Interval(float(pair[0].sum() / pair[1].sum()), float(low), float(high), users)
 
 
 def _rank(lists: Lists) -> npt.NDArray[np.int64]:

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -53,11 +53,16 @@ class Split:
     @property
     def new(self) -> csr_matrix:
         """(U, I): the part of the test that the user had not taken before (the discovery truth)."""
-        fresh = self.test - self.test.multiply(self.taken)
-        fresh = csr_matrix(fresh, dtype=np.float32)
-        fresh.eliminate_zeros()
-        fresh.sort_indices()
-        return fresh
+        return _stored(self.test - self.test.multiply(self.taken))
+
+    @property
+    def again(self) -> csr_matrix:
+        """(U, I): the part of the test that the user had taken before (the truth of repeats)."""
+        return _stored(self.test.multiply(self.taken))
+
+    def of_users(self, rows: npt.NDArray[np.integer[Any]]) -> Split:
+        """Return the split of some users; buyers stay those of all."""
+        return replace(self, train=self.train[rows], test=self.test[rows], taken=self.taken[rows])
 
     def __post_init__(self) -> None:
         if not self.train.shape == self.test.shape == self.taken.shape:
@@ -129,6 +134,11 @@ def items_of(cut: Cut, *, kinds: Iterable[str], min_buyers: int) -> pl.Series:
     return support.filter(pl.col("buyers") >= min_buyers)["item_id"].sort()
 
 
+def users_of(cut: Cut, *, kinds: Iterable[str]) -> list[str]:
+    """Return the ids, sorted, of who did anything of these kinds in the training part: the matrices' users."""
+    return cut.train.filter(pl.col("kind").is_in(list(kinds)))["user_id"].unique().sort().to_list()
+
+
 def leave_out(split: Split, *, share: float, seed: int) -> Split:
     """Hide a share of each user's training entries, drawn at random, and judge on those: for data without time.
 
@@ -188,6 +198,13 @@ def _read_lines(path: Path) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64
         items += taken
         last = max(last, user)
     return np.array(users, np.int64), np.array(items, np.int64), last + 1
+
+
+def _stored(matrix: csr_matrix) -> csr_matrix:
+    plain = csr_matrix(matrix, dtype=np.float32)
+    plain.eliminate_zeros()
+    plain.sort_indices()
+    return plain
 
 
 def _ones(matrix: csr_matrix) -> csr_matrix:

@@ -58,8 +58,8 @@ def ndcg(
     owner = np.repeat(np.arange(users), np.diff(offsets))
     place = np.arange(len(item_row)) - offsets[:-1][owner]
     top = place < k
-    seen = truth[owner[top], item_row[top]] if top.any() else np.zeros(0)  # of no rows at all scipy returns a matrix
-    hit = np.asarray(seen).ravel() > 0
+    found = np.repeat(np.arange(users), np.diff(truth.indptr)) * truth.shape[1] + truth.indices
+    hit = np.isin(owner[top] * truth.shape[1] + item_row[top], found)
     gains = np.bincount(owner[top], weights=hit / np.log2(place[top] + 2), minlength=users)
     ideal = np.concatenate([[0], np.cumsum(1 / np.log2(np.arange(k) + 2))])
     best = ideal[np.minimum(np.diff(truth.indptr), k)]
