@@ -50,7 +50,8 @@ def _als(trial: optuna.Trial, prefix: str = "als") -> dict[str, Any]:
 def _spectral(trial: optuna.Trial, prefix: str = "spectral") -> dict[str, Any]:
     return {
         "factors": trial.suggest_categorical(f"{prefix}.factors", [128, 256]),
-        "ridge": trial.suggest_float(f"{prefix}.ridge", 0.001, 0.015, log=True),
+        "ridge": trial.suggest_float(f"{prefix}.ridge", 0.0002, 0.015, log=True),
+        "steepness": trial.suggest_float(f"{prefix}.steepness", 1.0, 6.0, log=True),
         "power": trial.suggest_float(f"{prefix}.power", 0.0, 0.7),
         "item_exponent": trial.suggest_float(f"{prefix}.item_exponent", 0.0, 0.3),
     }
@@ -75,6 +76,17 @@ def _item_item(trial: optuna.Trial) -> dict[str, Any]:
     return chosen
 
 
+def _sharp(trial: optuna.Trial) -> dict[str, Any]:
+    return {
+        "strength": trial.suggest_float("sharp.strength", 0.2, 1.0),
+        "sharpness": trial.suggest_float("sharp.sharpness", 0.9, 1.4),
+        "power": trial.suggest_float("sharp.power", 0.0, 0.7),
+        "user_exponent": trial.suggest_float("sharp.user_exponent", 0.3, 1.0),
+        "past_exponent": trial.suggest_float("sharp.past_exponent", 0.3, 0.8),
+        "item_exponent": trial.suggest_float("sharp.item_exponent", 0.0, 0.6),
+    }
+
+
 def _ease(trial: optuna.Trial) -> dict[str, Any]:
     return {
         "regularization": trial.suggest_float("ease.regularization", 10.0, 10_000.0, log=True),
@@ -83,7 +95,7 @@ def _ease(trial: optuna.Trial) -> dict[str, Any]:
 
 
 SPACES: Mapping[str, Space] = {
-    "als": _als, "spectral": _spectral, "blend": _blend, "item_item": _item_item, "ease": _ease,
+    "als": _als, "spectral": _spectral, "blend": _blend, "item_item": _item_item, "sharp": _sharp, "ease": _ease,
 }  # fmt: skip
 
 
