@@ -152,16 +152,18 @@ def attack(
 def leak_remaining(slate: Aucs, activity: Aucs, history: Aucs, *, fewest: int, room: float) -> Doubles:
     """Return (slate - activity) / (history - activity) for each label; NaN where that cannot be judged.
 
-    Not judged: fewer than ``fewest`` members, or a full history that tells less than ``room`` more than activity.
+    Activity counts as a coin at least: an attacker whom it misleads knows no less than one who does not look, so a list
+    that tells nothing leaves no leak. Not judged: fewer than ``fewest`` members, or a full history that tells less than ``room`` more than activity.
 
     Example:
         >>> a, b, c = (Aucs(np.array([x]), np.array([x]), np.array([x]), np.array([200])) for x in (.6, .5, .7))
         >>> leak_remaining(a, b, c, fewest=100, room=0.03).round(3).tolist()
         [0.5]
     """
-    width = history.mean - activity.mean
+    known = np.maximum(activity.mean, 0.5)
+    width = history.mean - known
     judged = (slate.positives >= fewest) & (width >= room)
-    return np.where(judged, (slate.mean - activity.mean) / np.where(judged, width, 1.0), np.nan)
+    return np.where(judged, (slate.mean - known) / np.where(judged, width, 1.0), np.nan)
 
 
 def mean_leak(leaks: Doubles) -> float:

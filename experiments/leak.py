@@ -49,6 +49,7 @@ Seen = sp.csr_matrix
 ITEMS = 1  # column of ``activity`` that makes the deciles: how many different items were bought
 FOLDS = 5  # of the attacker
 TEST, VALIDATION = (0.8, 1.0), (0.6, 0.8)  # shares of the weeks: learned from up to the first, judged up to the second
+SERVED = {"profile": "profile_in_sample", "default": "default_in_sample"}  # as the shop that learned on all serves them
 NEVER_SPARED = {"no_consent", "opted_out", "profile_share"}  # the last is off in the profile's list already
 BOOSTED = ("raw", "default")  # lists that the second attacker, by far the slower, is set on
 
@@ -94,8 +95,9 @@ def measure_leak(
     labels = Labels([*home.families, *names], np.hstack([home.told.astype(np.float64), table]), len(home.families))
     found = attacked(home, lists, labels, terms, tell=lambda what, share: tell(what, 0.35 + 0.64 * share))
     kept, ndcg_raw, with_discoveries = _kept(home, lists | spared, bundles, terms.n)
-    costs = {rule: kept[rule] - kept["profile"] for rule in spared}
-    kept = {name: kept[name] for name in lists}
+    costs = {rule: kept[rule] - kept[SERVED["profile"]] for rule in spared}
+    crossed = {f"{name}_crossfit": kept[name] for name in SERVED}
+    kept = {name: kept[SERVED.get(name, name)] for name in lists} | crossed
     leak = _leak(found, labels, terms, kept, costs, ndcg_raw, (len(home.ids), with_discoveries))
     if not leak.told.any():
         raise LabError(
@@ -125,7 +127,7 @@ def listed(
     def withheld(part: Learned) -> npt.NDArray[np.bool_]:
         return home.sensitive | proxies_of(part.bundle, policy)
 
-    own = policy.replace(FREE)
+    own, served = policy.replace(FREE), home.proposed(whole, policy, n=n)
     lists = {
         "raw": Lists(raw.offsets.astype(np.int64), raw.item_row),
         "evidence": home.ranked(learned, n=n, evidence=admitted),
@@ -133,14 +135,15 @@ def listed(
         "blindfold": alone.ranked(raw_learned, n=n, evidence=everything, blinded=True),
         "profile": home.screened(learned, proposed, own),
         "default": home.screened(learned, proposed, policy),
-        "default_in_sample": home.screened(whole, home.proposed(whole, policy, n=n), policy),
+        "default_in_sample": home.screened(whole, served, policy),
+        "profile_in_sample": home.screened(whole, served, own),
         "crowd": home.guests(policy, n=n),
     }
     spared = {
-        name: home.screened(learned, proposed, own.replace({f"rules.{rule}.enforce": "off" for rule in rules}))
+        name: home.screened(whole, served, own.replace({f"rules.{rule}.enforce": "off" for rule in rules}))
         for name, rules in _sparing(policy).items()
     }
-    return lists, {name: shown for name, shown in spared.items() if not _same(shown, lists["profile"])}
+    return lists, {name: shown for name, shown in spared.items() if not _same(shown, lists[SERVED["profile"]])}
 
 
 def attacked(

@@ -20,6 +20,7 @@ MEANING = {
     "profile": "the policy's list from the profile alone",
     "default": "the policy's whole slate",
     "default_in_sample": "the same, proxies and blindfold learned on the attacked too",
+    "profile_in_sample": "likewise the list from the profile alone",
     "crowd": "the crowd shelf",
 }
 
@@ -75,7 +76,8 @@ class Leak:
         positives: (L,) members.
         aucs: for each list, and for activity and history, what was found; the second attacker's are "boosting.<list>".
         remaining: for each list, (L,) the part of the history's secret that it tells; NaN where not judged.
-        kept: for each list its discovery NDCG over that of the recommender alone.
+        kept: for each list its discovery NDCG over that of the recommender alone; "profile" and "default" as they are
+            served, learned on all households, and with "_crossfit" as they are attacked.
         costs: how much more the profile's list would keep without a rule, or without all of a family.
         raw_ndcg: of the recommender alone.
         households: attacked, and with something to discover.

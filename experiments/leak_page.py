@@ -45,7 +45,8 @@ def write_page(out: Path, leak: Leak, *, policy: Policy, terms: Terms) -> Path:
         _section(
             "What the lists tell, and what each means costs",
             "Each point is a way to make the lists: lower tells less, further right finds more of what households go on "
-            "to buy. 0 on the left scale is what anybody knows from how much a household buys.",
+            "to buy. 0 on the left scale is what anybody knows from how much a household buys. The leak is that of lists whose "
+            "proxies and blindfold were learned on others; the quality is that of the lists that are served.",
             frontier.piece(_trade(told, mean, kept, MEANING)),
         ),
         _section(

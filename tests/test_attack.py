@@ -205,6 +205,15 @@ def test_leak_counts_what_can_be_judged():
     assert np.isnan(mean_leak(np.array([np.nan])))
 
 
+def test_a_list_that_tells_nothing_leaves_no_leak():
+    """Also where the guess by activity happened to be worse than a coin."""
+
+    def figures(mean: float) -> Aucs:
+        return Aucs(*(np.array([mean]) for _ in range(3)), np.array([200]))
+
+    assert leak_remaining(figures(0.5), figures(0.4), figures(0.7), fewest=100, room=0.03).tolist() == [0.0]
+
+
 @given(st.integers(1, 50), st.integers(1, 5), SEEDS)
 def test_parts_are_even_and_repeatable(users: int, parts: int, seed: int):
     """Sizes differ by one at most; the seed decides."""

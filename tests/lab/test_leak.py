@@ -131,8 +131,9 @@ def test_the_crowd_shelf_tells_nothing_and_the_history_most(attacked):
     """Exactly one half, and above every list."""
     out, figures = attacked
     assert figures["auc.crowd"] == 0.5
+    assert figures["leak_remaining.crowd"] == 0.0
     assert figures["ndcg_kept.raw"] == 1.0
-    assert {"leak_remaining.raw", "leak_remaining.default", "auc.activity", "ndcg_kept.default", "ndcg_kept.profile",
+    assert {"leak_remaining.raw", "leak_remaining.default", "auc.activity", "ndcg_kept.default", "ndcg_kept.profile", "ndcg_kept.default_crossfit", "ndcg_kept.profile_crossfit",
             "leak_remaining.boosting.default", "groups.leak_remaining.default"} <= set(figures)  # fmt: skip
     assert figures["auc.history"] > figures["auc.activity"]
     assert json.loads((out / "figures.json").read_text())["auc.crowd"] == 0.5
