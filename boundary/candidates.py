@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -28,6 +28,7 @@ _COLUMNS: dict[str, type[Any]] = {
     "offsets": np.int64, "item_row": np.int32, "score": np.float32, "source": np.uint8, "closeness": np.float32,
     "trace_share": np.float32, "evidence_row": np.int32, "propensity": np.float32,
 }  # fmt: skip
+_TYPES = {kind: np.dtype(kind) for kind in (np.int64, np.int32, np.uint8, np.float32)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,19 +69,15 @@ class Candidates:
     trace_share: Floats
     evidence_row: Rows
     propensity: Floats
-    user_row: Rows = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        for name, kind in _COLUMNS.items():
-            object.__setattr__(self, name, flat(getattr(self, name), kind))
-        size = len(self.item_row)
-        check_offsets(self.offsets, users=len(self.user_ids), size=size)
-        for name in _COLUMNS:
-            if name != "offsets" and len(getattr(self, name)) != size:
-                raise CandidateError(f"{name} must have {size} rows but has {len(getattr(self, name))}")
-        object.__setattr__(
-            self, "user_row", np.repeat(np.arange(len(self.user_ids), dtype=np.int32), np.diff(self.offsets))
-        )
+        lay_out(self, _COLUMNS, CandidateError)
+        check_offsets(self.offsets, users=len(self.user_ids), size=len(self.item_row))
+
+    @property
+    def user_row(self) -> Rows:
+        """(R,) the user position of each row."""
+        return np.repeat(np.arange(self.users, dtype=np.int32), self.offsets[1:] - self.offsets[:-1])
 
     @property
     def users(self) -> int:
@@ -191,6 +188,26 @@ class Candidates:
         return Candidates(user_ids=[self.user_ids[u] for u in users], offsets=offsets, **columns)
 
 
+def lay_out(part: object, columns: Mapping[str, type[Any]], error: type[Exception]) -> None:
+    """Convert the columns of a frozen part for the kernels; all but ``offsets`` must be of one length.
+
+    Raises:
+        error: one of them is of another length.
+    """
+    sizes = {}
+    for name, kind in columns.items():
+        given = getattr(part, name)
+        plain = flat(given, kind)
+        if plain is not given:
+            object.__setattr__(part, name, plain)
+        if name != "offsets":
+            sizes[name] = len(plain)
+    if len(set(sizes.values())) > 1:
+        rows = sizes["item_row"]
+        name, size = next((name, size) for name, size in sizes.items() if size != rows)
+        raise error(f"{name} must have {rows} rows but has {size}")
+
+
 def flat(values: npt.ArrayLike, kind: type[Any]) -> npt.NDArray[Any]:
     """Return an array as the kernels read it: of this type, one dimension, in one piece.
 
@@ -200,6 +217,10 @@ def flat(values: npt.ArrayLike, kind: type[Any]) -> npt.NDArray[Any]:
         >>> flat([1.0, 1.5, 2**40, float("nan")], np.int32).tolist(), flat([1, 256], np.uint8).tolist()
         ([1, -1, -1, -1], [1, 255])
     """
+    if type(values) is np.ndarray and values.dtype is _TYPES.get(kind) and values.ndim == 1:
+        flags = values.flags
+        if flags.c_contiguous and flags.writeable:
+            return values
     found = np.asarray(values)
     if found.dtype == kind:
         fits = found

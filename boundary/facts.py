@@ -214,11 +214,9 @@ class Facts(ShopperFacts):
     @cached_property
     def eases(self) -> npt.NDArray[np.float64]:
         """What complaints leave of a limit, (families, U)."""
-        eases = np.ones((len(EASED), self.shoppers.users))
-        for place, family in enumerate(EASED):
-            values = self.shoppers.ease[family]
-            if (values != 1).any():
-                eases[place] = np.where(self.guest, 1.0, values)
+        eases = np.array([self.shoppers.ease[family] for family in EASED], np.float64)
+        if (eases != 1).any():
+            eases[:, self.guest] = 1
         return eases
 
     def measure(self, measure: Measure) -> npt.NDArray[np.float64]:

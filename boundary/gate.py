@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
 from boundary.candidates import CandidateError
 from boundary.facts import Context, Facts
 from boundary.measure import RowBits
+from boundary.past import kernel
 from boundary.plan import ItemLines, Plan, placed
 from boundary.rules.base import Flags, Rule
 from boundary.shoppers import PERSONALISE, Shoppers
@@ -70,40 +73,34 @@ class Gate:
             CandidateError: history and shoppers are of different numbers of users.
         """
         _same_users(shoppers.users, history=history)
-        customers, tiers, owner, things = shoppers.customers, shoppers.tier, history.user_row, self.catalogue
-        terms = self.policy.admit
-        mask = np.ones(len(history.at), bool)
-        counts: dict[str, int] = {}
+        customers, things = shoppers.customers, self.catalogue
+        mask, counts = np.empty(len(history.at), bool), np.zeros(len(kernel.ADMITTED), np.int64)
+        kernel.admit(
+            history.offsets, history.item_row, history.kind, history.at, now, things.unclassified, *self._telling,
+            customers.optin_bits, shoppers.tier, customers.agreed_to(PERSONALISE), customers.opted_out, *self._terms,
+            mask, counts,
+        )  # fmt: skip
+        told = zip(kernel.ADMITTED, counts.tolist(), strict=True)
+        return Admission(mask, {reason: count for reason, count in told if count})
 
-        def turn_away(reason: str, which: Flags) -> None:
-            found = int(np.count_nonzero(which))
-            if found:
-                counts[reason] = found
-                np.logical_and(mask, ~which, out=mask)
+    @cached_property
+    def _telling(self) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint32]]:
+        """The sensitive families, (I,), that events with an item may not tell of: as its own, and as their proxy."""
+        things, terms = self.catalogue, self.policy.admit
+        nothing = np.zeros(things.items, np.uint32)
+        proxies = nothing
+        if terms.proxy_z is not None:
+            unlearned = np.isnan(things.proxy_lift) | np.isnan(things.proxy_z)
+            told = unlearned | ((things.proxy_lift >= terms.proxy_lift) & (things.proxy_z >= terms.proxy_z))
+            proxies = (told.T << np.arange(len(told), dtype=np.uint32)).sum(axis=1, dtype=np.uint32)
+        return (things.family_bits if terms.sensitive == "enforce" else nothing), proxies
 
-        known = (history.item_row >= 0) & (history.item_row < things.items)
-        placed_in_time = (history.at <= now) & (history.kind < len(KIND_NAMES))
-        if things.items:
-            item = np.where(known, history.item_row, 0)
-            turn_away("unknown", ~known | ~placed_in_time | things.unclassified[item])
-            asked = customers.optin_bits[owner]
-            if terms.sensitive == "enforce":
-                turn_away("sensitive_category", known & ((things.family_bits[item] & ~asked) != 0))
-            if terms.proxy_z is not None:
-                unlearned = np.isnan(things.proxy_lift) | np.isnan(things.proxy_z)
-                told = unlearned | ((things.proxy_lift >= terms.proxy_lift) & (things.proxy_z >= terms.proxy_z))
-                bits = (told.T << np.arange(len(told), dtype=np.uint32)).sum(axis=1, dtype=np.uint32)
-                turn_away("sensitive_proxy", known & ((bits[item] & ~asked) != 0))
-        else:
-            turn_away("unknown", np.ones(len(known), bool))
-        turn_away("no_consent", ~customers.agreed_to(PERSONALISE)[owner])
-        turn_away("opted_out", customers.opted_out[owner])
-        retention = np.array([self.policy.tiers[tier].retention_days for tier in Tier]) * MICROSECONDS_A_DAY
-        turn_away("stale", now - history.at > retention[tiers][owner])
-        kinds = [[kind in self.policy.tiers[tier].evidence for kind in KIND_NAMES] for tier in Tier]
-        allowed = np.array([[*line, False] for line in kinds])
-        turn_away("disproportionate", ~allowed[tiers[owner], np.minimum(history.kind, len(KIND_NAMES))])
-        return Admission(mask, counts)
+    @cached_property
+    def _terms(self) -> tuple[npt.NDArray[np.float64], Flags]:
+        """How long each tier's events may be remembered, (tiers,) microseconds, and of which kinds, (tiers, kinds)."""
+        terms = [self.policy.tiers[tier] for tier in Tier]
+        retention = np.array([one.retention_days for one in terms], np.float64) * MICROSECONDS_A_DAY
+        return retention, np.array([[kind in one.evidence for kind in KIND_NAMES] for one in terms])
 
     def screen(
         self,
@@ -131,11 +128,9 @@ class Gate:
         facts = Facts(context, self.catalogue, shoppers, candidates, history=history, exposures=exposures)
         rows, kept = RowBits.blank(candidates.rows), np.zeros(candidates.rows, bool)
         opted_in = facts.optin_bits != 0
-        for tier in Tier:
-            for asked in (False, True):
-                users = np.flatnonzero((shoppers.tier == tier) & (opted_in == asked))
-                if len(users):
-                    self._plan(context, tier, opted_in=asked).judge(facts, users, rows, kept)
+        for tier, asked in sorted(set(zip(shoppers.tier.tolist(), opted_in.tolist(), strict=True))):
+            users = np.flatnonzero((shoppers.tier == tier) & (opted_in == asked))
+            self._plan(context, Tier(tier), opted_in=asked).judge(facts, users, rows, kept)
         return Verdict(
             candidates, self.catalogue.item_ids, context, kept, rows.enforced, rows.shadowed, self.policy.digest
         )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from boundary.candidates import CandidateError, check_offsets, flat, rows_of_users
+from boundary.candidates import CandidateError, check_offsets, lay_out, rows_of_users
 from boundary.words import KIND_NAMES, Kind
 
 if TYPE_CHECKING:
@@ -28,15 +28,18 @@ _ENTRY_COLUMNS: dict[str, type[Any]] = {
 }  # fmt: skip
 
 
-def _lay_out(part: History | Exposures, columns: dict[str, type[Any]]) -> None:
+def _checked(part: History | Exposures, columns: dict[str, type[Any]]) -> None:
     """Convert a part's columns for the kernels, and refuse what does not fit together."""
-    for name, kind in columns.items():
-        object.__setattr__(part, name, flat(getattr(part, name), kind))
-    size = len(part.at)
-    check_offsets(part.offsets, users=len(part.offsets) - 1, size=size)
-    for name in columns:
-        if name != "offsets" and len(getattr(part, name)) != size:
-            raise CandidateError(f"{name} must have {size} rows but has {len(getattr(part, name))}")
+    lay_out(part, columns, CandidateError)
+    check_offsets(part.offsets, users=len(part.offsets) - 1, size=len(part.at))
+
+
+def _history(*columns: npt.NDArray[Any]) -> History:
+    """Make a history of a checked one's columns, which need no second look."""
+    part = object.__new__(History)
+    for name, column in zip(_EVENT_COLUMNS, columns, strict=True):
+        object.__setattr__(part, name, column)
+    return part
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +65,7 @@ class History:
     quantity: npt.NDArray[np.float32]
 
     def __post_init__(self) -> None:
-        _lay_out(self, _EVENT_COLUMNS)
+        _checked(self, _EVENT_COLUMNS)
 
     @property
     def users(self) -> int:
@@ -123,8 +126,8 @@ class History:
     def take(self, users: npt.NDArray[np.int64]) -> History:
         """Return the history of the given user positions, in that order; a position of -1 has none."""
         if len(users) == 1 and users[0] >= 0:  # one user's events lie together: a view will do
-            part = slice(int(self.offsets[users[0]]), int(self.offsets[users[0] + 1]))
-            return self._where(part, np.array([0, part.stop - part.start], np.int64))
+            start, stop = self.offsets[users[0] : users[0] + 2].tolist()
+            return self._where(slice(start, stop), np.array([0, stop - start], np.int64))
         rows, offsets = rows_of_users(np.append(self.offsets, self.offsets[-1]), users % (self.users + 1))
         return self._where(rows, offsets)
 
@@ -160,7 +163,7 @@ class History:
         return out
 
     def _where(self, rows: slice | npt.NDArray[np.generic], offsets: npt.NDArray[np.int64]) -> History:
-        return History(
+        return _history(
             offsets, self.item_row[rows], self.kind[rows], self.at[rows], self.unit_price[rows],
             self.quantity[rows],
         )  # fmt: skip
@@ -168,7 +171,7 @@ class History:
     @property
     def user_row(self) -> npt.NDArray[np.int64]:
         """(E,) the user position of each event."""
-        return np.repeat(np.arange(self.users), np.diff(self.offsets))
+        return np.repeat(np.arange(self.users), self.offsets[1:] - self.offsets[:-1])
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +197,7 @@ class Exposures:
     surfaces: tuple[str, ...]
 
     def __post_init__(self) -> None:
-        _lay_out(self, _ENTRY_COLUMNS)
+        _checked(self, _ENTRY_COLUMNS)
         if len(self.surface) and not 0 <= int(self.surface.min()) <= int(self.surface.max()) < len(self.surfaces):
             raise CandidateError(f"surface must be a place in the {len(self.surfaces)} surfaces")
 

@@ -422,3 +422,14 @@ def strongest_kinds(users, item_row, offsets, items, kinds, out):
         for event in range(offsets[users[row]], offsets[users[row] + 1]):
             if items[event] == item_row[row] and out[row] < kinds[event] <= PURCHASE:
                 out[row] = kinds[event]
+
+
+@_compiled
+def count_bits(bits, out):
+    """Add to ``out`` (B,) how many of the ``bits`` have each of the B lowest set; no other may be set."""
+    for row in range(len(bits)):
+        left, place = bits[row], 0
+        while left:
+            out[place] += np.int64(left & np.uint64(1))
+            left >>= np.uint64(1)
+            place += 1

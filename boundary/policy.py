@@ -10,6 +10,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import tomli_w
 
 from boundary.policy_file import (
@@ -131,6 +133,12 @@ class Policy:
         tree = {key: value for key, value in self.to_dict().items() if key != "name"}
         text = json.dumps(_numbers_alike(tree), sort_keys=True, ensure_ascii=False)
         return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+    @cached_property
+    def needs(self) -> npt.NDArray[np.float32]:
+        """What each tier asks for, (tiers, 3): days, purchases and mean spend of a basket."""
+        terms = [self.tiers[tier] for tier in Tier]
+        return np.array([[one.days, one.purchases, one.ticket] for one in terms], np.float32)
 
     @cached_property
     def _surfaces(self) -> frozenset[str]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import datetime as dt
 import zoneinfo
 from dataclasses import dataclass, fields, replace
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from boundary import kernel
-from boundary.history import ENTRY_KINDS
+from boundary.history import DISMISSED, ENTRY_KINDS
+from boundary.past import kernel
 from boundary.words import COMPLAINTS, MICROSECONDS_A_DAY, Family, Tier
 
 if TYPE_CHECKING:
@@ -95,6 +96,11 @@ class Customers:
         seen = users >= 0
         if not len(self.known):
             return Customers.strangers(len(users))
+        if seen.all():
+            return Customers(
+                self.known[users], self.agreed[users], self.purposes, self.opted_out[users], self.since[users],
+                self.zone[users], self.zones, self.optin_bits[users],
+            )  # fmt: skip
         at = np.where(seen, users, 0)
         return Customers(
             self.known[at] & seen, np.where(seen, self.agreed[at], 0), self.purposes, self.opted_out[at] & seen,
@@ -104,8 +110,7 @@ class Customers:
 
     def agreed_to(self, purpose: str) -> Flags:
         """Return who granted a purpose (or channel)."""
-        granted = np.array([purpose in purposes for purposes in self.purposes], dtype=bool)
-        return self.known & granted[self.agreed]
+        return self.known & _granting(self.purposes, purpose)[self.agreed]
 
 
 @dataclass(frozen=True)
@@ -159,31 +164,17 @@ class Shoppers:
             now: microseconds UTC.
         """
         users = history.users
-        ahead = history.at > now
-        if ahead.any():
-            history = history.only(~ahead)
-        first = np.full(users, kernel.NEVER, np.int64)
-        purchases, baskets, spend = (np.zeros(users, np.float32) for _ in range(3))
-        kernel.relationship(
-            history.offsets, history.kind, history.at, history.unit_price, history.quantity,
-            first, purchases, baskets, spend,
+        tier, known = np.empty(users, np.uint8), np.empty(users, bool)
+        tenure, purchases, baskets, ticket = np.empty((4, users), np.float32)
+        kernel.meet(
+            history.offsets, history.kind, history.at, history.unit_price, history.quantity, now, customers.since,
+            customers.known, customers.agreed_to(PERSONALISE) & ~customers.opted_out, policy.needs,
+            exposures is not None, tier, known, tenure, purchases, baskets, ticket,
         )  # fmt: skip
-        came = first != kernel.NEVER
-        joined = np.where(customers.since > 0, customers.since, np.where(came, first, now))
-        tenure = (np.maximum(now - joined, 0) / MICROSECONDS_A_DAY).astype(np.float32)
-        ticket = np.divide(spend, baskets, out=np.zeros(users, np.float32), where=baskets > 0)
-        tier = np.full(users, Tier.GUEST, np.uint8)
-        for step in (Tier.NEWCOMER, Tier.REGULAR):
-            terms = policy.tiers[step]
-            reached = (tenure >= terms.days) & (purchases >= terms.purchases) & (ticket >= terms.ticket)
-            tier[reached & (tier == step - 1)] = step
-        tier[~customers.agreed_to(PERSONALISE) | customers.opted_out] = Tier.GUEST
-        if exposures is None:
-            tier[:] = Tier.GUEST
         return cls(
             customers=customers,
             tier=tier,
-            known=customers.known | (history.offsets[1:] > history.offsets[:-1]),
+            known=known,
             tenure_days=tenure,
             purchases=purchases,
             baskets=baskets,
@@ -223,6 +214,12 @@ class Shoppers:
         return hours[self.customers.zone]
 
 
+@lru_cache(maxsize=256)
+def _granting(sets: tuple[frozenset[str], ...], purpose: str) -> Flags:
+    """Return which sets of purposes hold a purpose."""
+    return np.array([purpose in purposes for purposes in sets], dtype=bool)
+
+
 def _agreements(lines: pl.DataFrame) -> tuple[npt.NDArray[np.int32], tuple[frozenset[str], ...]]:
     """Return for each line the place of its set of purposes, and the distinct sets; the first is the empty one."""
     import polars as pl
@@ -245,7 +242,7 @@ def _ease(exposures: Exposures | None, users: int, *, policy: Policy, now: int) 
     """Weigh the complaints: each costs one step, fades over ``relax_days``, and all together cost at most ``most``."""
     terms = policy.feedback
     ease = {family: np.ones(users, np.float32) for family in COMPLAINTS.values()}
-    if exposures is None or not len(exposures.at):
+    if exposures is None or not (exposures.kind > DISMISSED).any():
         return ease
     owner = np.repeat(np.arange(users), np.diff(exposures.offsets))
     age = np.maximum(now - exposures.at, 0) / MICROSECONDS_A_DAY

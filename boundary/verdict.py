@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from boundary.rules import BIT, REASONS
+from boundary import kernel
+from boundary.rules import REASONS
 from boundary.words import SOURCE_NAMES
 
 if TYPE_CHECKING:
@@ -136,6 +137,8 @@ def _words(bits: int) -> list[str]:
 
 
 def _tally(bits: Bits) -> dict[str, int]:
-    present: Any = np.bitwise_or.reduce(bits) if len(bits) else np.uint64(0)
-    counts = {r: int(np.count_nonzero(bits & BIT[r])) for r in _words(int(present))}
-    return dict(sorted(counts.items(), key=lambda pair: -pair[1]))
+    """Count the rows of each reason, the most frequent first; ties in the order of the reasons."""
+    counts = np.zeros(len(REASONS), np.int64)
+    kernel.count_bits(bits, counts)
+    found = [(count, reason) for count, reason in zip(counts.tolist(), REASONS, strict=True) if count]
+    return {reason: count for count, reason in sorted(found, key=lambda pair: -pair[0])}

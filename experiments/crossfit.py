@@ -20,7 +20,8 @@ from boundary.history import Exposures
 from experiments.attack import parts_of
 from experiments.visits import Proposal, Stage, screen, shown, some_users
 from recsys.engine import Engine
-from recsys.fitting import activity, evidence_of, purchases
+from recsys.evidence import evidence_of, purchases
+from recsys.fitting import activity
 from recsys.propose import Request
 
 if TYPE_CHECKING:

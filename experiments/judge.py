@@ -21,7 +21,8 @@ from experiments.pressure import pushed, upsell_ratios
 from experiments.space import PROPOSING
 from experiments.visits import Proposal, Stage, reblind, screen, shown, some_users
 from recsys.engine import Engine
-from recsys.fitting import activity, purchases
+from recsys.evidence import purchases
+from recsys.fitting import activity
 from recsys.propose import Request
 from recsys.quality import discoveries, ndcg, without_boundary
 from recsys.shop import Choice, Shop, fit_shop

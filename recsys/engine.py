@@ -37,7 +37,7 @@ from boundary.words import (
 from recsys.beside import Beside
 from recsys.bundle import Bundle
 from recsys.forgetting import Mark, scrub
-from recsys.memory import exposures_of, remember, rows_of_entries, spread_out
+from recsys.memory import exposures_of, remember, spread_out
 from recsys.models import TopK
 from recsys.people import copies_of
 from recsys.privacy import Aliases
@@ -540,10 +540,6 @@ class Engine:
         released = now - int(state.policy.ledger.release_minutes * MICROSECONDS_A_MINUTE)
         rows = state.gate.catalogue.row_of
         try:
-            if users == 1:
-                entries, turn = self.ledger.read(user_ids[0], since)
-                turns[0] = turn
-                return rows_of_entries(entries, rows, released=released), turns
             asked = [user for user, one in zip(user_ids, known.tolist(), strict=True) if one]
             snapshot = self.ledger.read_block(asked, since)
         except LedgerError as error:
@@ -687,18 +683,17 @@ def _slate(state: _State, answer: Answer, user: int, *, surface: str, intent: st
     catalogue, titles = state.gate.catalogue, state.bundle.titles
     kept = verdict.kept_rows(user)
     past = rows.evidence_row[kept]
+    named = past >= 0
+    if catalogue.items:
+        named &= catalogue.speakable[np.where(named, past, 0)]
     kinds = answer.history.strongest_kinds(np.full(len(kept), user), past)
-    items = []
-    for row, item, kind in zip(kept.tolist(), past.tolist(), kinds.tolist(), strict=True):
-        source, named = int(rows.source[row]), item >= 0 and bool(catalogue.speakable[item])
-        items.append(
-            Suggestion(
-                item_id=catalogue.item_ids[int(rows.item_row[row])],
-                score=float(rows.score[row]),
-                source=SOURCE_NAMES[source],
-                why=why(source, titles[item] if named else None, kind),
-            )
+    told = (rows.item_row[kept], rows.score[kept], rows.source[kept], past, named, kinds)
+    items = [
+        Suggestion(
+            catalogue.item_ids[item], score, SOURCE_NAMES[source], why(source, titles[event] if tell else None, kind)
         )
+        for item, score, source, event, tell, kind in zip(*(column.tolist() for column in told), strict=True)
+    ]
     start, end = int(rows.offsets[user]), int(rows.offsets[user + 1])
     return Slate(
         slate_id=uuid.uuid4().hex,

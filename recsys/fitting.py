@@ -16,8 +16,8 @@ from boundary.catalogue import Catalogue
 from boundary.gate import Gate
 from boundary.history import Exposures, History
 from boundary.shoppers import Customers
-from boundary.words import Kind
 from recsys.bundle import Bundle
+from recsys.evidence import evidence_of, purchases
 from recsys.forgetting import Forgotten
 from recsys.interactions import Weighing
 
@@ -36,63 +36,6 @@ class Shelf:
 
     crowd: int = 200
     explore: int = 5000
-
-
-def evidence_of(
-    history: History,
-    weighing: Weighing,
-    *,
-    items: int,
-    now: int,
-    fresh: npt.NDArray[np.bool_] | None = None,
-) -> csr_matrix:
-    """Return users x items weights of a block's admitted events; weights of one user's events on an item add up.
-
-    Args:
-        history: (U,) admitted events.
-        weighing: weight of each kind, and the half-life.
-        items: number of items in the catalogue.
-        now: microseconds UTC; an event that lies ahead counts as new.
-        fresh: (E,) events of the session under way; each counts as the strongest kind does.
-
-    Example:
-        >>> now = 1_000_000
-        >>> two = History(np.array([0, 2]), np.array([3, 3], np.int32), np.array([2, 2], np.uint8),
-        ...     np.array([0, now]), np.ones(2, np.float32), np.ones(2, np.float32))
-        >>> evidence_of(two, Weighing({"purchase": 1.0}), items=4, now=now).toarray().tolist()
-        [[0.0, 0.0, 0.0, 2.0]]
-    """
-    weights = weighing.weights(history.kind, np.maximum(now - history.at, 0))
-    if fresh is not None and fresh.any():
-        weights[fresh] = max(weighing.kinds.values())
-    counts = weights > 0
-    kept = history if counts.all() else history.only(counts)
-    rows = csr_matrix(
-        (weights if kept is history else weights[counts], kept.item_row, kept.offsets),
-        shape=(history.users, items),
-        copy=True,
-    )
-    rows.sum_duplicates()
-    return rows
-
-
-def purchases(history: History, *, items: int) -> csr_matrix:
-    """Return users x items, 1.0 where the user ever bought the item."""
-    return stored(history.only(history.kind == Kind.PURCHASE), items=items)
-
-
-def stored(history: History, *, items: int) -> csr_matrix:
-    """Return users x items, 1.0 where the history has any event of the user with the item."""
-    known = (history.item_row >= 0) & (history.item_row < items)
-    kept = history if known.all() else history.only(known)
-    rows = csr_matrix(
-        (np.ones(len(kept.at), np.float32), kept.item_row, kept.offsets),
-        shape=(history.users, items),
-        copy=True,
-    )
-    rows.sum_duplicates()
-    rows.data[:] = 1
-    return rows
 
 
 def fit_bundle(

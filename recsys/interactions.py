@@ -11,6 +11,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
@@ -30,7 +31,7 @@ class InteractionError(ValueError):
     """Events, ids or rows that cannot be translated."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Weighing:
     """How much one event counts as evidence.
 
@@ -77,20 +78,20 @@ class Weighing:
             weighed = weighed.with_columns(weight=pl.col("weight") * pl.lit(0.5).pow(lives))
         return weighed.select("user_id", "item_id", "weight")
 
-    def weights(self, kind: npt.NDArray[np.uint8], age: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
-        """Return the weight of each event, (E,), from its kind's code and its age in microseconds.
+    @cached_property
+    def of_kind(self) -> npt.NDArray[np.float32]:
+        """The weight of each kind of event, by its code; 0 of one that does not count.
 
         Example:
-            >>> Weighing({"purchase": 1.0}, half_life=timedelta(days=1)).weights(
-            ...     np.array([2, 0], np.uint8), np.array([86_400_000_000, 0])).tolist()
-            [0.5, 0.0]
+            >>> Weighing({"purchase": 1.0, "view": 0.25}).of_kind.tolist()
+            [0.25, 0.0, 1.0, 0.0]
         """
-        of_kind = np.array([self.kinds.get(name, 0.0) for name in KIND_NAMES], np.float32)
-        weights: npt.NDArray[np.float32] = of_kind[kind]
-        if self.half_life is not None:
-            lives = age / (self.half_life / timedelta(microseconds=1))
-            weights = weights * np.exp2(-lives).astype(np.float32)
-        return weights
+        return np.array([self.kinds.get(name, 0.0) for name in KIND_NAMES], np.float32)
+
+    @cached_property
+    def life(self) -> float:
+        """The half-life in microseconds; 0 lasts for ever."""
+        return 0.0 if self.half_life is None else self.half_life / timedelta(microseconds=1)
 
     @classmethod
     def from_dict(cls, settings: Mapping[str, Any]) -> Weighing:

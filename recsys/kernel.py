@@ -22,21 +22,22 @@ LANES = 32
 FEW = 4
 BUCKETS = 256
 ROUNDING = float(np.finfo(np.float32).eps)
+TINY = float(np.finfo(np.float32).tiny)
 
 
 class Users(NamedTuple):
-    """A block of U users, and the items they must not get.
+    """A crowd of U users, and the items they must not get.
 
     Vectors (U, d) float32; their lengths and rounding margins (U,) float64; what is excluded for user u is
-    places[indptr[u]:ends[u]], rising.
+    places[starts[u]:ends[u]], rising.
     """
 
     vectors: Array
     reach: Array
     margins: Array
-    indptr: Array
-    places: Array
+    starts: Array
     ends: Array
+    places: Array
 
 
 class Items(NamedTuple):
@@ -61,7 +62,7 @@ class Sparse(NamedTuple):
 
 
 class Lists(NamedTuple):
-    """Where the answers go: user u's at offsets[u]:offsets[u + 1]; visited (U,) int64 counts products."""
+    """Where a crowd's answers go: user u's at offsets[u]:offsets[u + 1]; visited (U,) int64 counts products."""
 
     offsets: Array
     rows: Array
@@ -242,19 +243,54 @@ def sort_places(places: Array, total: int, spare: Array, tally: Array) -> None:
 
 
 @njit(cache=True, nogil=True)
-def place_excluded(users: Any, indices: Array, place_of: Array, total: int, first: int, last: int) -> None:
-    """Write the sorted distinct places of the excluded rows of users [first, last), and where they end."""
-    places = users.places
+def rises(values: Array) -> Any:
+    """Tell whether no value is less than the one before."""
+    fine = True
+    for j in range(1, len(values)):
+        fine &= values[j] >= values[j - 1]
+    return fine
+
+
+@njit(cache=True, nogil=True)
+def below(rows: Array, items: int) -> Any:
+    """Tell whether every row lies from 0 to below ``items``."""
+    fine = True
+    for row in rows:
+        fine &= 0 <= row < items
+    return fine
+
+
+@njit(cache=True, nogil=True)
+def prepare(
+    vectors: Array, indptr: Array, indices: Array, items: Any, longest: float, k: int, widths: Array
+) -> Any:  # fmt: skip
+    """Return a crowd ready for the search, and write how long each one's list will be, (U,).
+
+    ``indices[indptr[u]:indptr[u + 1]]`` are the rows that user u must not get. The margin is how far a product in
+    float32 may lie from the exact one (Higham 2002, section 3.1). A vector longer than ``longest``, or not finite, has
+    length 0 and gets an empty list.
+    """
+    crowd, size, total, base = len(vectors), vectors.shape[1], len(items.norms), indptr[0]
+    reach, margins = np.empty(crowd), np.empty(crowd)
+    starts, ends = np.empty(crowd, np.int64), np.empty(crowd, np.int64)
+    places = np.empty(indptr[crowd] - base, dtype=np.int32)
     most = 0
-    for user in range(first, last):
-        most = max(most, users.indptr[user + 1] - users.indptr[user])
+    for user in range(crowd):
+        most = max(most, indptr[user + 1] - indptr[user])
     spare = np.empty(most, dtype=np.int32)
     tally = np.empty(BUCKETS, dtype=np.int32)
-    for user in range(first, last):
-        start = users.indptr[user]
+    for user in range(crowd):
+        squares = 0.0
+        for i in range(size):
+            squares += np.float64(vectors[user, i]) ** 2
+        length = np.sqrt(squares)
+        sound = length <= longest
+        reach[user] = length if sound else 0.0
+        margins[user] = reach[user] * (size + 4) * ROUNDING * items.norms[0] + 4 * size * TINY
+        start = indptr[user] - base
         stop = start
-        for j in range(start, users.indptr[user + 1]):
-            place = place_of[indices[j]]
+        for j in range(indptr[user], indptr[user + 1]):
+            place = items.place_of[indices[j]]
             if place >= 0:
                 places[stop] = place
                 stop += 1
@@ -264,7 +300,9 @@ def place_excluded(users: Any, indices: Array, place_of: Array, total: int, firs
             if j == start or places[j] != places[kept - 1]:
                 places[kept] = places[j]
                 kept += 1
-        users.ends[user] = kept
+        starts[user], ends[user] = start, kept
+        widths[user] = min(k, total - (kept - start)) if sound else 0
+    return Users(vectors, reach, margins, starts, ends, places)
 
 
 @njit(cache=True, nogil=True)
@@ -356,7 +394,7 @@ def finish(
     """Score one user's last candidates by the fixed product, and write the best to the user's list."""
     begin, end = lists.offsets[user], lists.offsets[user + 1]
     if users.reach[user] == 0:
-        excluded = users.places[users.indptr[user] : users.ends[user]]
+        excluded = users.places[users.starts[user] : users.ends[user]]
         take_lowest(items.place_of, excluded, lists.rows[begin:end])
         lists.scores[begin:end] = 0
         return
@@ -369,37 +407,51 @@ def finish(
 
 
 @njit(cache=True, nogil=True)
-def search_factors(users: Any, items: Any, k: int, first: int, last: int, width: int, height: int, lists: Any) -> None:
-    """Write the lists of users[first:last].
+def search_factors(
+    vectors: Array, indptr: Array, indices: Array, items: Any, k: int, longest: float, first: int, last: int,
+    width: int, height: int,
+) -> Any:  # fmt: skip
+    """Return the lists of users [first, last): their lengths, then rows and scores one list after another, and visits.
 
     Items stand by falling norm, so a user is done when the length of its vector times the norm of the next
     block stays under its bar (Cauchy-Schwarz). The others are packed for each block of `width` items and
     multiplied `height` at a time, and the product is searched while it is in the cache.
     """
     crowd = last - first
+    widths = np.empty(crowd, dtype=np.int64)
+    users = prepare(vectors[first:last], indptr[first : last + 1], indices, items, longest, k, widths)
+    offsets = np.zeros(crowd + 1, dtype=np.int64)
+    for u in range(crowd):
+        offsets[u + 1] = offsets[u] + widths[u]
+    lists = Lists(
+        offsets,
+        np.empty(offsets[crowd], dtype=np.int32),
+        np.empty(offsets[crowd], dtype=np.float32),
+        np.zeros(crowd, dtype=np.int64),
+    )
     capacity = 2 * k + 2 * LANES
-    space = make_space(capacity, users.vectors.shape[1])
+    space = make_space(capacity, vectors.shape[1])
     scores = np.empty((crowd, capacity), dtype=np.float32)
     places = np.empty((crowd, capacity), dtype=np.int32)
     counts = np.zeros(crowd, dtype=np.int64)
     bars = np.full(crowd, LOWEST)
-    cursors = users.indptr[first:last].copy()
-    queries = np.empty((min(crowd, height), users.vectors.shape[1]), dtype=np.float32)
+    cursors = users.starts.copy()
+    queries = np.empty((min(crowd, height), vectors.shape[1]), dtype=np.float32)
     products = np.empty(min(crowd, height) * width, dtype=np.float32)
     active = np.empty(crowd, dtype=np.int64)
     left = 0
     for u in range(crowd):
         active[left] = u
-        left += lists.offsets[first + u + 1] > lists.offsets[first + u] and users.reach[first + u] > 0
+        left += widths[u] > 0 and users.reach[u] > 0
     for start in range(0, items.norms.shape[0], width):
         block = items.factors[start : start + width]
-        left = keep_hopeful(active, left, users.reach[first:last], items.norms[start], bars)
+        left = keep_hopeful(active, left, users.reach, items.norms[start], bars)
         for low in range(0, left, height):
             group = active[low : min(low + height, left)]
             some = queries[: group.shape[0]]
             for a in range(group.shape[0]):
                 for i in range(some.shape[1]):
-                    some[a, i] = users.vectors[first + group[a], i]
+                    some[a, i] = users.vectors[group[a], i]
             tile = products[: group.shape[0] * block.shape[0]].reshape(group.shape[0], block.shape[0])
             if group.shape[0] < FEW:
                 multiply_few(some, block, tile)
@@ -407,15 +459,15 @@ def search_factors(users: Any, items: Any, k: int, first: int, last: int, width:
                 np.dot(some, block.T, tile)
             for a in range(group.shape[0]):
                 u = group[a]
-                user = first + u
-                cursors[u] = block_out(tile[a], start, users.places, cursors[u], users.ends[user])
+                cursors[u] = block_out(tile[a], start, users.places, cursors[u], users.ends[u])
                 counts[u], bars[u] = collect(
                     tile[a], start, items, some[a], scores[u], places[u],
-                    counts[u], bars[u], k, users.margins[user], space,
+                    counts[u], bars[u], k, users.margins[u], space,
                 )  # fmt: skip
-                lists.visited[user] += block.shape[0]
+                lists.visited[u] += block.shape[0]
     for u in range(crowd):
-        finish(users, items, k, first + u, scores[u], places[u], counts[u], space, lists)
+        finish(users, items, k, u, scores[u], places[u], counts[u], space, lists)
+    return widths, lists.rows, lists.scores, lists.visited
 
 
 @njit(cache=True, nogil=True)

@@ -11,36 +11,23 @@ import numpy as np
 import numpy.typing as npt
 
 from boundary.history import SHOWN, Exposures
-from boundary.ledger.base import KINDS, Entry, Ledger, LedgerError, LedgerUnavailable, Snapshot
+from boundary.ledger.base import Entry, Ledger, LedgerError, LedgerUnavailable, Snapshot
 from recsys.slates import Slate
 
 
-def rows_of_entries(entries: Sequence[Entry], row_of: Mapping[str, int], *, released: int) -> Exposures:
-    """Lay one user's entries out as columns; reserved ones from before ``released`` (microseconds UTC) count no more.
+def exposures_of(snapshot: Snapshot, row_of: Mapping[str, int], *, released: int) -> Exposures:
+    """Lay a block's entries out as columns; reserved ones from before ``released`` (microseconds UTC) count no more.
 
     Example:
-        >>> entry = Entry("shown", "tea", "home", 5, "s1", 0, "crowd", False)
-        >>> len(rows_of_entries([entry], {"tea": 0}, released=6).at)
-        0
+        >>> from boundary.ledger.lines import columns_of
+        >>> reserved = columns_of([Entry("shown", "tea", "home", 5, "s1", 0, "crowd", False)])
+        >>> one = Snapshot(np.array([0, 1]), reserved, np.zeros(1, np.int64))
+        >>> [len(exposures_of(one, {"tea": 0}, released=moment).at) for moment in (5, 6)]
+        [1, 0]
     """
-    live = [e for e in entries if e.confirmed or e.at >= released or e.kind != "shown"]
-    size = len(live)
-    surfaces: dict[str, int] = {}
-    slates: dict[str, int] = {}
-    return Exposures(
-        np.array([0, size], np.int64),
-        np.fromiter((row_of.get(e.item_id, -1) for e in live), np.int32, size),
-        np.fromiter((KINDS.index(e.kind) for e in live), np.uint8, size),
-        np.fromiter((surfaces.setdefault(e.surface, len(surfaces)) for e in live), np.int32, size),
-        np.fromiter((e.at for e in live), np.int64, size),
-        np.fromiter((slates.setdefault(e.slate_id, len(slates)) for e in live), np.int32, size),
-        tuple(surfaces),
-    )
-
-
-def exposures_of(snapshot: Snapshot, row_of: Mapping[str, int], *, released: int) -> Exposures:
-    """Lay a block's entries out as columns; see ``rows_of_entries``."""
     lines = snapshot.entries
+    if not len(lines.at):
+        return Exposures.empty(len(snapshot.offsets) - 1)
     block = Exposures(
         snapshot.offsets,
         np.fromiter((row_of.get(item, -1) for item in lines.item_id), np.int32, len(lines.at)),
@@ -122,4 +109,4 @@ class Reopening:
             self._ledger.close()
 
 
-__all__ = ["LedgerError", "LedgerUnavailable", "Reopening", "exposures_of", "remember", "rows_of_entries"]
+__all__ = ["LedgerError", "LedgerUnavailable", "Reopening", "exposures_of", "remember"]

@@ -16,8 +16,9 @@ from scipy.sparse import csr_matrix
 from boundary.candidates import Candidates
 from boundary.history import History
 from boundary.words import SOURCE_NAMES, Kind, Source, Tier
-from recsys.compose import compose, explore_draws, user_seed
-from recsys.fitting import evidence_of, stored
+from recsys.compose import compose, explore_draws, taken_from, user_seed
+from recsys.compose.kernel import measure
+from recsys.evidence import evidence_of, purchases, stored
 from recsys.models import TopK, Trace, kernel
 
 if TYPE_CHECKING:
@@ -69,26 +70,33 @@ class Proposer:
     @cached_property
     def products(self) -> npt.NDArray[np.bool_]:
         """(I,) what the model may propose."""
-        return ~self.catalogue.gesture
+        products = ~self.catalogue.gesture
+        products.flags.writeable = False  # the model knows the mask again without reading it
+        return products
 
     def propose(
         self, user_ids: Sequence[str], history: History, shoppers: Shoppers, request: Request
     ) -> tuple[Candidates, History]:
         """Return the block's candidates, and the history they rest on: the shoppers' own and their sessions."""
         history, from_session = self._with_sessions(history, request)
-        admission = self.gate.admit(history, shoppers, now=request.now)
-        mask = admission.mask | (from_session & self._session_mask(history))
+        mask = self.gate.admit(history, shoppers, now=request.now).mask
+        bought = self._bought(history, shoppers)
+        if from_session is not None:
+            mask |= from_session & self._session_mask(history)
+            bought |= from_session
         within = self._within(request.within)
-        bought = stored(history.only(self._bought(history, shoppers) | from_session), items=self.catalogue.items)
+        taken = stored(history, items=self.catalogue.items, mask=bought)
         try:
-            personal = self._personal(user_ids, history, mask, from_session, bought, shoppers, request, within)
+            personal = self._personal(user_ids, history, mask, from_session, taken, shoppers, request, within)
         except Exception as error:  # noqa: BLE001 (whatever it is, nothing personal is shown)
             _tell_failure(error)
             personal = _broken(user_ids)
-        shelf = self.bundle.crowd
-        on_shelf = np.arange(len(shelf)) if within is None else np.flatnonzero(within[shelf])
-        on_shelf = on_shelf[: max(SHELF, SHELF_A_SLOT * request.n)]
-        explore = self.bundle.explore if within is None else self.bundle.explore[within[self.bundle.explore]]
+        shelf, explore = self.bundle.crowd, self.bundle.explore
+        hidden = taken_from(self._place_on_shelf, len(shelf), taken)
+        if within is not None:
+            on_shelf = np.flatnonzero(within[shelf])
+            shelf, hidden, explore = shelf[on_shelf], hidden.take(on_shelf, axis=1), explore[within[explore]]
+        length = max(SHELF, SHELF_A_SLOT * request.n)
         seeds = np.fromiter((user_seed(user) for user in user_ids), np.uint64, len(user_ids))
         drawn, chance = explore_draws(explore, seeds, draws=-(-request.n // SLOTS_A_DRAW), now=request.now)
         turn = request.now // 86_400_000_000
@@ -96,12 +104,12 @@ class Proposer:
         block = compose(
             user_ids,
             personal,
-            crowd=shelf[on_shelf],
+            crowd=shelf[:length],
             explore=drawn,
             propensity=chance,
             gestures=gesture,
             guest=shoppers.tier == Tier.GUEST,
-            hidden=self._taken_from_shelf(bought)[:, on_shelf],
+            hidden=hidden,
         )
         if request.also is not None and not (block.item_row == request.also).any():
             block = _unproposed(block, request.also)
@@ -129,7 +137,7 @@ class Proposer:
         close, share = np.full(len(rows), np.nan, np.float32), np.full(len(rows), np.nan, np.float32)
         past = np.full(len(rows), -1, np.int32)
         own = np.flatnonzero((source == Source.PERSONAL) & (rows >= 0))
-        evidence = evidence_of(history.only(mask), self.bundle.weighing, items=items, now=request.now)
+        evidence = evidence_of(history, self.bundle.weighing, items=items, now=request.now, mask=mask)
         if len(own) and evidence.nnz:
             try:
                 vectors = self._vectors(evidence)
@@ -152,29 +160,21 @@ class Proposer:
         place[self.bundle.crowd] = np.arange(len(self.bundle.crowd), dtype=np.int32)
         return place
 
-    def _taken_from_shelf(self, bought: csr_matrix) -> npt.NDArray[np.bool_]:
-        """Return which places of the shelf each user bought, (U, C)."""
-        taken = np.zeros((bought.shape[0], len(self.bundle.crowd)), bool)
-        place = self._place_on_shelf[bought.indices]
-        owner = np.repeat(np.arange(bought.shape[0]), np.diff(bought.indptr))
-        taken[owner[place >= 0], place[place >= 0]] = True
-        return taken
-
     def unbounded(self, history: History, *, k: int, now: int) -> TopK:
         """Rank for measuring what no boundary has touched: all events are evidence, nothing is blinded or withheld."""
         known = history.only(history.item_row >= 0)
         evidence = evidence_of(known, self.bundle.weighing, items=self.catalogue.items, now=now)
-        bought = stored(known.only(known.kind == Kind.PURCHASE), items=self.catalogue.items)
+        bought = purchases(known, items=self.catalogue.items)
         return self.bundle.model.top(evidence, k=k, exclude=bought)
 
-    def _with_sessions(self, history: History, request: Request) -> tuple[History, npt.NDArray[np.bool_]]:
-        """Add what each user looks at right now as views at ``now``; with which events are such."""
+    def _with_sessions(self, history: History, request: Request) -> tuple[History, npt.NDArray[np.bool_] | None]:
+        """Add what each user looks at right now as views at ``now``; with which events are such, None where none."""
         rows = [
             [self.catalogue.row_of[item] for item in dict.fromkeys(items) if item in self.catalogue.row_of]
             for items in request.sessions
         ]
         if not any(rows):
-            return history, np.zeros(len(history.at), bool)
+            return history, None
         return history.with_views(rows, at=request.now)
 
     def _session_mask(self, history: History) -> npt.NDArray[np.bool_]:
@@ -186,7 +186,7 @@ class Proposer:
         user_ids: Sequence[str],
         history: History,
         mask: npt.NDArray[np.bool_],
-        from_session: npt.NDArray[np.bool_],
+        from_session: npt.NDArray[np.bool_] | None,
         bought: csr_matrix,
         shoppers: Shoppers,
         request: Request,
@@ -194,7 +194,7 @@ class Proposer:
     ) -> Candidates:
         items, model = self.catalogue.items, self.bundle.model
         evidence = evidence_of(
-            history.only(mask), self.bundle.weighing, items=items, now=request.now, fresh=from_session[mask]
+            history, self.bundle.weighing, items=items, now=request.now, mask=mask, fresh=from_session
         )
         if not items or not evidence.nnz:
             return _nothing(user_ids)
@@ -226,23 +226,18 @@ class Proposer:
     ) -> Candidates:
         """Say of each item how close it comes and what of the evidence carries it."""
         model, blind = self.bundle.model, self.bundle.blindfold
-        score = best.score
-        owner = np.repeat(np.arange(len(user_ids)), np.diff(best.offsets))
-        mean, std = self.bundle.moments
-        spread = std[best.item_row]
-        close = np.divide(
-            score - mean[best.item_row], spread, out=np.full(len(score), np.nan, np.float32), where=spread > 0
-        )
+        score, size = best.score, len(best.score)
+        close, source = np.empty(size, np.float32), np.empty(size, np.uint8)
+        measure(best.offsets, best.item_row, score, *self.bundle.moments, shoppers.tier, close, source)
         trace = (
             Trace(np.ones(len(score), np.float32), best.item_row)  # what is bought again speaks for itself
             if request.intent == "find"
             else model.trace(evidence, best.offsets, best.item_row, blind=blind)
         )
-        source = np.where(shoppers.tier[owner] == Tier.GUEST, Source.SESSION, Source.PERSONAL)
-        return Candidates.of(
-            user_ids, best.offsets, item_row=best.item_row, score=score, source=source, closeness=close,
-            trace_share=trace.share, evidence_row=trace.evidence_row,
-        )  # fmt: skip
+        chance = np.full(size, np.nan, np.float32)
+        return Candidates(
+            user_ids, best.offsets, best.item_row, score, source, close, trace.share, trace.evidence_row, chance
+        )
 
     def _best(
         self,
@@ -266,8 +261,10 @@ class Proposer:
 
     def _bought(self, history: History, shoppers: Shoppers) -> npt.NDArray[np.bool_]:
         """Purchases that may be known of: none of a guest's."""
-        known: npt.NDArray[np.bool_] = (shoppers.tier != Tier.GUEST)[history.user_row]
-        bought: npt.NDArray[np.bool_] = known & (history.kind == Kind.PURCHASE)
+        bought: npt.NDArray[np.bool_] = history.kind == Kind.PURCHASE
+        guest = shoppers.tier == Tier.GUEST
+        if guest.any():
+            bought &= ~guest[history.user_row]
         return bought
 
     def _within(self, within: str | Sequence[str] | None) -> npt.NDArray[np.bool_] | None:

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.sparse import csr_matrix
 
-from recsys.fitting import purchases
+from recsys.evidence import purchases
 
 if TYPE_CHECKING:
     import polars as pl

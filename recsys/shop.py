@@ -13,7 +13,8 @@ from boundary.gate import Gate
 from boundary.history import Exposures, History
 from boundary.shoppers import Customers
 from boundary.tables import Table, TableError, read_table, write_rejects
-from recsys.fitting import Step, evidence_of, fit_bundle, purchases
+from recsys.evidence import evidence_of, purchases
+from recsys.fitting import Step, fit_bundle
 from recsys.interactions import Weighing
 from recsys.models import make_model
 from recsys.quality import discoveries, temporal_cut

@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     import polars as pl
 
 JUST_BECAUSE = "just because"
+PROFILED = (int(Source.PERSONAL), int(Source.SESSION))
+SAID = {int(Source.CROWD): "many neighbours like it", int(Source.GESTURE): "with our thanks, no strings attached"}
+DONE = {int(Kind.PURCHASE): "bought", int(Kind.CART): "put aside", int(Kind.VIEW): "looked at"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,11 +97,6 @@ def why(source: int, title: str | None, kind: int) -> str:
         >>> why(Source.EXPLORE, None, Kind.VIEW)
         'just because'
     """
-    if source == Source.CROWD:
-        return "many neighbours like it"
-    if source == Source.GESTURE:
-        return "with our thanks, no strings attached"
-    if source in {Source.PERSONAL, Source.SESSION} and title is not None:
-        done = {Kind.PURCHASE: "bought", Kind.CART: "put aside", Kind.VIEW: "looked at"}[Kind(kind)]
-        return f"because you {done} {title}"
-    return JUST_BECAUSE
+    if title is not None and source in PROFILED:
+        return f"because you {DONE[kind]} {title}"
+    return SAID.get(source, JUST_BECAUSE)

@@ -134,41 +134,20 @@ def topk(
     if k == 0 or len(users) == 0:
         return TopK(np.zeros(len(users) + 1, np.int64), np.empty(0, np.int32), np.empty(0, np.float32))
 
-    lengths = _norms(users)
-    sound = lengths <= LONGEST
-    reach = np.where(sound, lengths, 0.0)
-    error = (users.shape[1] + 4) * np.finfo(np.float32).eps * index.norms[0]  # Higham 2002, section 3.1
-    block = kernel.Users(
-        vectors=users,
-        reach=reach,
-        margins=reach * error + 4 * users.shape[1] * np.finfo(np.float32).tiny,
-        indptr=indptr,
-        places=np.empty(len(indices), dtype=np.int32),
-        ends=np.empty(len(users), dtype=np.int64),
-    )
-    crowds = _crowds(len(users), k, workers(threads))
-    share_out(
-        lambda first, last: kernel.place_excluded(block, indices, index.place_of, len(index), first, last),
-        crowds,
-        threads,
-    )
-    left = len(index) - (block.ends - indptr[:-1])
-    offsets = np.zeros(len(users) + 1, dtype=np.int64)
-    np.cumsum(np.where(sound, np.minimum(k, left), 0), out=offsets[1:])
-    lists = kernel.Lists(
-        offsets=offsets,
-        rows=np.empty(offsets[-1], dtype=np.int32),
-        scores=np.empty(offsets[-1], dtype=np.float32),
-        visited=np.zeros(len(users), dtype=np.int64),
-    )
     items = kernel.Items(index.factors, index.norms, index.item_row, index.place_of)
+    crowds = _crowds(len(users), k, workers(threads))
     with one_blas_thread() if len(users) >= kernel.FEW else nullcontext():  # fewer never reach BLAS
-        share_out(
-            lambda first, last: kernel.search_factors(block, items, k, first, last, WIDTH, HEIGHT, lists),
+        found = share_out(
+            lambda first, last: kernel.search_factors(
+                users, indptr, indices, items, k, LONGEST, first, last, WIDTH, HEIGHT
+            ),
             crowds,
             threads,
         )
-    return TopK(offsets, lists.rows, lists.scores, int(lists.visited.sum()))
+    widths, rows, scores, visited = found[0] if len(found) == 1 else map(np.concatenate, zip(*found, strict=True))
+    offsets = np.zeros(len(users) + 1, dtype=np.int64)
+    np.cumsum(widths, out=offsets[1:])
+    return TopK(offsets, rows, scores, int(visited.sum()))
 
 
 def topk_sparse(
@@ -255,9 +234,9 @@ def _exclusions(
     if indptr is None or indices is None:
         return np.zeros(users + 1, dtype=np.int64), np.empty(0, dtype=np.int32)
     starts, rows = _plain(indptr, np.int64), _plain(indices, np.int32)
-    if starts.shape != (users + 1,) or starts[0] != 0 or starts[-1] != len(rows) or (np.diff(starts) < 0).any():
+    if starts.shape != (users + 1,) or starts[0] != 0 or starts[-1] != len(rows) or not kernel.rises(starts):
         raise ValueError(f"`exclude_indptr` must rise from 0 to {len(rows)} over {users + 1} entries")
-    if len(rows) and not 0 <= int(rows.min()) <= int(rows.max()) < items:
+    if not kernel.below(rows, items):
         raise ValueError(f"`exclude_indices` must be rows below {items} but span {rows.min()} to {rows.max()}")
     return starts, rows
 

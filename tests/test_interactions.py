@@ -5,12 +5,13 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import numpy as np
 import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from boundary.history import History
+from recsys.evidence import evidence_of
 from recsys.interactions import InteractionError, Interactions, Weighing
 
 NOW = datetime(2024, 6, 1, tzinfo=UTC)
@@ -94,8 +95,11 @@ def test_an_event_one_half_life_old_counts_half():
     taken = Interactions.of(events, item_id=CATALOGUE, weighing=weighing, now=NOW)
     of_item = dict(zip(taken.items_at(taken.matrix.indices), taken.matrix.data.tolist(), strict=True))
     assert of_item == {"a": 0.5, "b": 1.0}
-    ages = np.array([10 * 86_400_000_000, 0], np.int64)
-    assert weighing.weights(np.array([2, 2], np.uint8), ages).tolist() == [0.5, 1.0]
+    whole = events.with_columns(quantity=pl.lit(1.0), unit_price=pl.lit(1.0))
+    history = History.from_frame(whole, ["al"], {name: row for row, name in enumerate(CATALOGUE)})
+    now = int(NOW.timestamp()) * 1_000_000
+    flat = evidence_of(history, weighing, items=len(CATALOGUE), now=now)
+    assert dict(zip(taken.items_at(flat.indices), flat.data.tolist(), strict=True)) == of_item
     assert Weighing.from_dict(weighing.to_dict()) == weighing
 
 

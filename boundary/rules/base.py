@@ -118,8 +118,8 @@ class Rule(BaseModel):
         value = np.asarray(self.value(facts))
         most = np.asarray(limit, value.dtype)
         fine = value <= most if self.bound == "at most" else value >= most if self.bound == "at least" else value < most
-        withheld: Flags = np.broadcast_to(~fine, (facts.size,))
-        return withheld
+        withheld: Flags = ~fine
+        return withheld if withheld.shape == (facts.size,) else np.broadcast_to(withheld, (facts.size,))
 
     def remedy(self, facts: Facts) -> str | None:  # noqa: ARG002 (for the subclass)
         """Say what would change the verdict of a single row; None where nothing the shopper or time does would."""

@@ -23,7 +23,7 @@ from experiments.bench.shops import fitted, gowalla_tables, synthetic_tables
 from recsys.batch import Order, score_users, slate_rows
 from recsys.bundle import Bundle, BundleError
 from recsys.engine import Engine
-from recsys.fitting import evidence_of, purchases
+from recsys.evidence import evidence_of, purchases
 from recsys.threads import one_blas_thread
 
 OURS, PEER, PEER_BLAS = "seconds", "implicit_seconds", "implicit_blas_threads_seconds"

@@ -18,7 +18,8 @@ from boundary.policy import Policy
 from boundary.taxonomy import Entry, Taxonomy
 from experiments.bench.figures import add_figures
 from recsys.engine import Engine
-from recsys.fitting import fit_bundle, purchases
+from recsys.evidence import purchases
+from recsys.fitting import fit_bundle
 from recsys.interactions import Weighing
 from recsys.models import ALS
 

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.sparse import csr_matrix
 
+from recsys.models import kernel
 from recsys.topk import TopK
 
 Floats = npt.NDArray[np.float32]
@@ -137,11 +138,13 @@ def checked(matrix: csr_matrix, *, items: int | None = None) -> csr_matrix:
         raise ModelError(f"matrix must be a scipy csr_matrix but is {type(matrix).__name__}")
     if items is not None and matrix.shape[1] != items:
         raise ModelError(f"evidence must have {items} items as in training but has {matrix.shape[1]}")
-    if matrix.nnz and not (np.isfinite(matrix.data).all() and matrix.data.min() >= 0):
+    if matrix.data.dtype != np.float32:
+        with np.errstate(over="ignore"):
+            matrix = matrix.astype(np.float32)
+    sound, full = kernel.weights(matrix.data)
+    if not sound:
         raise ModelError("weights must be finite and at least 0")
-    if matrix.dtype != np.float32:
-        matrix = matrix.astype(np.float32)
-    if not matrix.has_canonical_format or not matrix.data.all():
+    if not full or not matrix.has_canonical_format:
         matrix = matrix.copy()
         matrix.sum_duplicates()
         matrix.eliminate_zeros()

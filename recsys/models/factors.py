@@ -32,7 +32,8 @@ class Factors:
     trained: Mask
     mean: Floats
     covariance: Floats
-    _index_of: dict[bytes, ItemIndex] = field(default_factory=dict, init=False, repr=False)
+    _index_of: dict[int | bytes, tuple[Mask | None, ItemIndex]] = field(default_factory=dict, init=False, repr=False)
+    _along: dict[str, tuple[Affine, Floats]] = field(default_factory=dict, init=False, repr=False)
 
     @classmethod
     def of(cls, item: Floats, users: Floats, trained: Mask) -> Self:
@@ -54,16 +55,28 @@ class Factors:
         return {name: getattr(self, name) for name in ("item", "trained", "mean", "covariance")}
 
     def index(self, within: Mask | None) -> ItemIndex:
-        """Return the index of the trained items in the mask; the ones asked last are kept."""
-        mask = self.trained if within is None else self.trained & within
-        key = mask.tobytes()
-        index = self._index_of.get(key)
-        if index is None:
-            index = ItemIndex.build(self.item).within(mask)
+        """Return the index of the trained items in the mask; the ones asked last are kept.
+
+        A mask that cannot be written to is known again by its identity, any other by what it holds.
+        """
+        key: int | bytes = b""
+        if within is not None:
+            key = within.tobytes() if within.flags.writeable else id(within)
+        held, index = self._index_of.get(key, (None, None))
+        if index is None or (isinstance(key, int) and held is not within):
+            index = ItemIndex.build(self.item).within(self.trained if within is None else self.trained & within)
             while len(self._index_of) >= SHELVES:
                 self._index_of.pop(next(iter(self._index_of)), None)
-            self._index_of[key] = index
+            self._index_of[key] = within, index  # the mask is held, so that no other gets its id
         return index
+
+    def along(self, blind: Affine) -> Floats:
+        """Return (I, d): what an unblinded vector meets in each item; the one asked last is kept."""
+        known, along = self._along.get("last", (None, self.item))
+        if known is not blind:
+            along = np.ascontiguousarray(self.item @ blind.matrix, np.float32)
+            self._along["last"] = blind, along
+        return along
 
 
 class FactorModel(Served):
@@ -91,7 +104,7 @@ class FactorModel(Served):
         require("k", k, at_least=1)
         evidence = checked(evidence)
         given = self.vectors(evidence) if vectors is None else vectors
-        silent = np.diff(evidence.indptr) == 0
+        silent = evidence.indptr[1:] == evidence.indptr[:-1]
         if silent.any():  # a vector that is no number gets an empty list, and so does no evidence
             given = np.where(silent[:, None], np.float32(np.nan), given)
         index = self.known.index(within)
@@ -127,9 +140,7 @@ class FactorModel(Served):
         size = item.shape[1]
         if blind.matrix.shape != (size, size):
             raise ModelError(f"blindfold must be {size} x {size} like the vectors but is {blind.matrix.shape}")
-        if isinstance(item_row, slice) or len(item_row) < len(item):
-            return np.asarray(item[item_row] @ blind.matrix, np.float32)
-        return np.asarray(item @ blind.matrix, np.float32)[item_row]
+        return self.known.along(blind)[item_row]
 
     def base(self, item_row: Rows | slice, *, blind: Affine | None) -> Floats:
         """Return (R,): what a blindfold's offset adds for everybody."""

@@ -13,6 +13,16 @@ Array = Any  # numba compiles by the arrays it meets; their shapes stand in each
 LOOSE = {"reassoc", "contract", "nsz"}  # sums may be reordered to fill vector registers; NaN stays NaN
 
 
+@njit(nogil=True, cache=True)
+def weights(data: Array) -> Any:
+    """Tell of weights (E,) whether all are finite and at least 0, and whether none is 0."""
+    sound, full = True, True
+    for weight in data:
+        sound &= 0 <= weight < np.inf
+        full &= weight != 0
+    return sound, full
+
+
 @njit(nogil=True, cache=True, fastmath=LOOSE)
 def factorize(gram: Array, item: Array, rows: Array, confidence: Array, lower: Array) -> None:
     """Fill the lower triangle (d, d) with Cholesky's L of gram + sum (c - 1) y y' over a user's items."""

@@ -48,7 +48,7 @@ class Block:
     def of(cls, evidence: csr_matrix, offsets: Offsets, item_row: Rows) -> Block:
         """Make zeroed room."""
         starts = np.zeros(len(offsets), np.int64)
-        np.cumsum(np.diff(offsets) * np.diff(evidence.indptr).astype(np.int64), out=starts[1:])
+        np.cumsum((offsets[1:] - offsets[:-1]) * (evidence.indptr[1:] - evidence.indptr[:-1]), out=starts[1:])
         return cls(evidence, offsets, item_row, starts, np.zeros(starts[-1], np.float32))
 
     @property
@@ -145,7 +145,9 @@ def refuse(blinding: object) -> None:
 
 def _bites(offsets: Offsets, evidence: csr_matrix) -> list[tuple[int, int]]:
     """Return spans of users whose parts fit the room."""
-    sizes = np.cumsum(np.diff(offsets) * np.diff(evidence.indptr).astype(np.int64)) // ROOM
+    sizes = np.cumsum((offsets[1:] - offsets[:-1]) * (evidence.indptr[1:] - evidence.indptr[:-1])) // ROOM
+    if len(sizes) and not sizes[-1]:
+        return [(0, len(offsets) - 1)]
     return list(pairwise([0, *(np.flatnonzero(np.diff(sizes)) + 1).tolist(), len(offsets) - 1]))
 
 

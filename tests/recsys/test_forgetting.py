@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -210,10 +210,10 @@ def test_a_call_under_way_brings_nothing_back(opened: Open) -> None:
         def __getattr__(self, name: str) -> Any:
             return getattr(ledger, name)
 
-        def read(self, user_id: str, since: int) -> Any:
+        def read_block(self, user_ids: Sequence[str], since: int) -> Any:
             there.ledger = ledger
-            here.forget(user_id, now=NOW)
-            return ledger.read(user_id, since)
+            here.forget(user_ids[0], now=NOW)
+            return ledger.read_block(user_ids, since)
 
     there.ledger = Slow()  # type: ignore[assignment]
     slate = there.score(WHO, now=NOW)

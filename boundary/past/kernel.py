@@ -1,0 +1,102 @@
+"""Compiled loops over shoppers' events: how well each is known, and what may become evidence; twins in the tests."""
+
+# mypy: allow-untyped-defs, allow-untyped-decorators
+from __future__ import annotations
+
+import numba
+import numpy as np
+
+from boundary.kernel import DAY, NEVER, PURCHASE
+
+GUEST = 0
+ADMITTED = (
+    "unknown", "sensitive_category", "sensitive_proxy", "no_consent", "opted_out", "stale", "disproportionate",
+)  # fmt: skip
+UNKNOWN, SENSITIVE, PROXY, NO_CONSENT, OPTED_OUT, STALE, DISPROPORTIONATE = range(len(ADMITTED))
+
+_compiled = numba.njit(cache=True, nogil=True, error_model="numpy")
+
+
+@_compiled
+def meet(
+    offsets, kinds, times, prices, quantities, now, since, in_table, willing, needs, reachable, out_tier,
+    out_known, out_tenure, out_purchases, out_baskets, out_ticket,
+):  # fmt: skip
+    """Write how well each of U shoppers is known by what they did up to now; events in order of time within a user.
+
+    ``since`` (U,) is when they joined, 0 is unknown; ``in_table`` (U,) who has a customer row; ``willing`` (U,) who
+    agreed and did not opt out. ``needs`` (tiers, 3) float32 are the days, purchases and mean spend of a basket that a
+    tier asks for; who does not reach one does not reach the next. Where nobody is ``reachable`` all are guests.
+    """
+    for user in range(len(offsets) - 1):
+        first, last = NEVER, NEVER
+        purchases, baskets, spend = np.float32(0), np.float32(0), np.float32(0)
+        for event in range(offsets[user], offsets[user + 1]):
+            if times[event] > now:
+                continue
+            if first == NEVER:
+                first = times[event]
+            if kinds[event] != PURCHASE:
+                continue
+            purchases += np.float32(1)
+            if times[event] != last:
+                baskets += np.float32(1)
+                last = times[event]
+            if not (np.isnan(prices[event]) or np.isnan(quantities[event])):
+                spend += prices[event] * quantities[event]
+        joined = since[user] if since[user] > 0 else first if first != NEVER else now
+        tenure = np.float32(max(now - joined, 0) / DAY)
+        ticket = spend / baskets if baskets > 0 else np.float32(0)
+        tier = GUEST
+        while (
+            reachable and willing[user] and tier + 1 < len(needs) and tenure >= needs[tier + 1, 0]
+            and purchases >= needs[tier + 1, 1] and ticket >= needs[tier + 1, 2]
+        ):  # fmt: skip
+            tier += 1
+        out_tier[user] = tier
+        out_known[user] = in_table[user] or first != NEVER
+        out_tenure[user] = tenure
+        out_purchases[user] = purchases
+        out_baskets[user] = baskets
+        out_ticket[user] = ticket
+
+
+@_compiled
+def admit(
+    offsets, items, kinds, times, now, unclassified, family_bits, proxy_bits, asked, tier, agreed, opted_out,
+    retention, allowed, out_mask, out_counts,
+):  # fmt: skip
+    """Write which events may become evidence, (E,), and how many have each reason of ``ADMITTED`` against it.
+
+    ``unclassified``, ``family_bits`` and ``proxy_bits`` (I,) tell of items; ``asked`` are the families that each of U
+    shoppers opted into, ``agreed`` and ``opted_out`` (U,) what they said; ``retention`` (tiers,) microseconds and
+    ``allowed`` (tiers, kinds) what their tier grants.
+    """
+    n_items, n_kinds = len(unclassified), allowed.shape[1]
+    for user in range(len(offsets) - 1):
+        told, left = ~asked[user], retention[tier[user]]
+        for event in range(offsets[user], offsets[user + 1]):
+            item, kind, fine = items[event], kinds[event], True
+            is_known = 0 <= item < n_items
+            if not is_known or times[event] > now or kind >= n_kinds or unclassified[item]:
+                out_counts[UNKNOWN] += 1
+                fine = False
+            if is_known and family_bits[item] & told:
+                out_counts[SENSITIVE] += 1
+                fine = False
+            if is_known and proxy_bits[item] & told:
+                out_counts[PROXY] += 1
+                fine = False
+            if not agreed[user]:
+                out_counts[NO_CONSENT] += 1
+                fine = False
+            if opted_out[user]:
+                out_counts[OPTED_OUT] += 1
+                fine = False
+            if now - times[event] > left:
+                out_counts[STALE] += 1
+                fine = False
+            if kind >= n_kinds or not allowed[tier[user], kind]:
+                out_counts[DISPROPORTIONATE] += 1
+                fine = False
+            out_mask[event] = fine
