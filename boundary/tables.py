@@ -12,6 +12,7 @@ import dataframely as dy
 import polars as pl
 
 from boundary.casts import cast_column
+from boundary.errors import TableError as TableError  # noqa: PLC0414 (its old address)
 
 EVENT_KINDS = ("view", "cart", "purchase", "dismiss")
 CATALOGUE_KINDS = ("product", "gesture")
@@ -19,10 +20,6 @@ SOURCES = ("personal", "crowd", "explore", "gesture")
 
 _OPTIONAL = {"optional": True}
 _ROW = "row\x1f"
-
-
-class TableError(ValueError):
-    """A table cannot be read at all; the message names table, column, what was found, and the mend."""
 
 
 @cache

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import polars as pl
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from boundary.tables import TableError
+from boundary.errors import TableError
 
 MOST_FAMILIES = 32
 """Families are bits of one uint32."""

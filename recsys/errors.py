@@ -2,9 +2,9 @@
 
 from boundary.candidates import CandidateError
 from boundary.cases import CaseError
+from boundary.errors import TableError
 from boundary.ledger.base import LedgerError
 from boundary.policy import PolicyError
-from boundary.tables import TableError
 from recsys.batch import BatchError
 from recsys.bundle import BundleError
 from recsys.engine import EngineError

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from recsys.slates import Kept
 
 log = logging.getLogger("cornerstore")
+Floats = npt.NDArray[np.float32]
 DEPTH, DEPTH_A_SLOT = 100, 5  # personal candidates: a floor, and how many for each slot asked for
 SHELF, SHELF_A_SLOT = 100, 5  # candidates from the crowd shelf, likewise
 SLOTS_A_DRAW = 10  # one item is explored for as many slots
@@ -140,10 +141,11 @@ class Proposer:
         evidence = evidence_of(history, self.bundle.weighing, items=items, now=request.now, mask=mask)
         if len(own) and evidence.nnz:
             try:
-                vectors = self._vectors(evidence)
+                plain, systems = model.solved(evidence)
+                vectors = self._blinded(plain)
                 scores = model.scores(evidence, np.zeros(len(own), np.int32), rows[own], vectors=vectors)
                 best = TopK(np.array([0, len(own)], np.int64), rows[own], scores)
-                found = self._measured(user_ids, best, evidence, shoppers, request)
+                found = self._measured(user_ids, best, evidence, shoppers, request, systems)
                 score[own], close[own] = found.score, found.closeness
                 share[own], past[own] = found.trace_share, found.evidence_row
             except Exception as error:  # noqa: BLE001 (whatever it is, nothing personal is shown)
@@ -198,31 +200,37 @@ class Proposer:
         )
         if not items or not evidence.nnz:
             return _nothing(user_ids)
-        vectors = self._vectors(evidence)
+        plain, systems = self.bundle.model.solved(evidence)
+        vectors = self._blinded(plain)
         open_to = self.products if within is None else self.products & within
         best = self._best(evidence, bought, vectors, open_to, request)
         if request.also is not None:
             best = _also(model, evidence, vectors, best, request.also)
-        return self._measured(user_ids, best, evidence, shoppers, request)
+        return self._measured(user_ids, best, evidence, shoppers, request, systems)
 
-    def _vectors(self, evidence: csr_matrix) -> npt.NDArray[np.float32] | None:
-        """Return the blinded user vectors, (U, d); the same numbers for a user alone and in a block."""
-        vectors, blind = self.bundle.model.vectors(evidence), self.bundle.blindfold
-        if vectors is None or blind is None:
+    def _blinded(self, vectors: Floats | None) -> Floats | None:
+        """Return the user vectors, (U, d), blinded; the same numbers for a user alone and in a block."""
+        if vectors is None or self.bundle.blindfold is None:
             return vectors
         blinded = np.empty_like(vectors)
         kernel.blind(*self._blindfold, vectors, blinded)
         return blinded
 
     @cached_property
-    def _blindfold(self) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    def _blindfold(self) -> tuple[Floats, Floats]:
         """The blindfold as the compiler likes it."""
         assert self.bundle.blindfold is not None  # noqa: S101 (``_vectors`` looked)
         matrix, offset = self.bundle.blindfold.matrix, self.bundle.blindfold.offset
         return np.ascontiguousarray(matrix, np.float32), np.ascontiguousarray(offset, np.float32)
 
     def _measured(
-        self, user_ids: Sequence[str], best: TopK, evidence: csr_matrix, shoppers: Shoppers, request: Request
+        self,
+        user_ids: Sequence[str],
+        best: TopK,
+        evidence: csr_matrix,
+        shoppers: Shoppers,
+        request: Request,
+        systems: Floats | None,
     ) -> Candidates:
         """Say of each item how close it comes and what of the evidence carries it."""
         model, blind = self.bundle.model, self.bundle.blindfold
@@ -232,7 +240,7 @@ class Proposer:
         trace = (
             Trace(np.ones(len(score), np.float32), best.item_row)  # what is bought again speaks for itself
             if request.intent == "find"
-            else model.trace(evidence, best.offsets, best.item_row, blind=blind)
+            else model.trace(evidence, best.offsets, best.item_row, blind=blind, systems=systems)
         )
         chance = np.full(size, np.nan, np.float32)
         return Candidates(
@@ -243,7 +251,7 @@ class Proposer:
         self,
         evidence: csr_matrix,
         bought: csr_matrix,
-        vectors: npt.NDArray[np.float32] | None,
+        vectors: Floats | None,
         open_to: npt.NDArray[np.bool_],
         request: Request,
     ) -> TopK:
@@ -320,7 +328,7 @@ def _first(first: TopK, rest: TopK) -> TopK:
     )
 
 
-def _also(model: object, evidence: csr_matrix, vectors: npt.NDArray[np.float32] | None, best: TopK, row: int) -> TopK:
+def _also(model: object, evidence: csr_matrix, vectors: Floats | None, best: TopK, row: int) -> TopK:
     """Append an item to the lists in which it is not."""
     users = len(best.offsets) - 1
     scores = model.scores(  # type: ignore[attr-defined]

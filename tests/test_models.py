@@ -170,6 +170,12 @@ def test_one_user_alone_gets_what_they_get_in_a_block(subject: str, evidence: cs
     model = fitted(subject)
     block, block_vectors = model.top(evidence, k=5), model.vectors(evidence)
     traced = model.trace(evidence, block.offsets, block.item_row)
+    solved = model.solved(evidence)
+    assert block_vectors is None or (solved.vectors == block_vectors).all()
+    taken_up = model.trace(evidence, block.offsets, block.item_row, systems=solved.systems)
+    assert (taken_up.share.tolist(), taken_up.evidence_row.tolist()) == (
+        traced.share.tolist(), traced.evidence_row.tolist(),
+    )  # fmt: skip
     for user in range(evidence.shape[0]):
         alone = model.top(evidence[user], k=5)
         rows, score = rows_of(block, user)

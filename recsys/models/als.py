@@ -16,7 +16,7 @@ from scipy.sparse import csr_matrix
 from threadpoolctl import threadpool_limits
 
 from recsys.models import kernel
-from recsys.models.base import Floats, ModelError, Progress, checked, raised, require
+from recsys.models.base import Floats, ModelError, Progress, Solved, checked, raised, require
 from recsys.models.factors import FactorModel, Factors, taken
 from recsys.models.served import Block, shared
 from recsys.models.store import load_model
@@ -88,24 +88,33 @@ class ALS(FactorModel):
 
     def vectors(self, evidence: csr_matrix) -> Floats:
         """Solve each user's least-squares problem, (U, d), with the same numbers alone and in a block."""
+        return self._solve(evidence, keep=False)[0]
+
+    def solved(self, evidence: csr_matrix) -> Solved:
+        """Return ``vectors`` with the systems that they solve."""
+        return Solved(*self._solve(evidence, keep=True))
+
+    def _solve(self, evidence: csr_matrix, *, keep: bool) -> tuple[Floats, Floats]:
         item = self.known.item
         evidence = checked(evidence, items=len(item))
         confidence = self._confidence(evidence)
-        out = np.zeros((evidence.shape[0], item.shape[1]), np.float32)
+        users, size = evidence.shape[0], item.shape[1]
+        out, systems = np.zeros((users, size), np.float32), np.empty((users if keep else 0, size, size), np.float32)
         shared(
             lambda start, stop: kernel.solve(
-                self._gram, item, evidence.indptr, evidence.indices, confidence, start, stop, out
+                self._gram, item, evidence.indptr, evidence.indices, confidence, start, stop, out, systems
             ),
-            len(out),
+            users,
         )
-        return out
+        return out, systems
 
     def add_parts_along(self, block: Block, along: Floats, *, weight: float) -> None:
         """Add c_j along' A^-1 y_j for every past item j, A being the user's least-squares system."""
         evidence, confidence = block.evidence, self._confidence(block.evidence)
+        systems = self._unsolved if block.systems is None else block.systems
         shared(
             lambda start, stop: kernel.add_solved_parts(
-                self._gram, self.known.item, along, evidence.indptr, evidence.indices, confidence,
+                self._gram, self.known.item, along, evidence.indptr, evidence.indices, confidence, systems,
                 block.offsets, block.starts, weight, start, stop, block.parts,
             ),
             block.users,
@@ -116,6 +125,11 @@ class ALS(FactorModel):
         """Read what ``save`` wrote, arrays memory-mapped."""
         _, settings, arrays = load_model(path)
         return cls(**settings, state=Factors.of_arrays(arrays))
+
+    @cached_property
+    def _unsolved(self) -> Floats:
+        """No systems."""
+        return np.empty((0, self.factors, self.factors), np.float32)
 
     @cached_property
     def _gram(self) -> Floats:

@@ -55,6 +55,13 @@ class Trace(NamedTuple):
     evidence_row: Rows  # (R,) int32: the past item that contribution comes from; -1 where none is positive
 
 
+class Solved(NamedTuple):
+    """User vectors, and what finding them left behind that taking their scores apart needs again."""
+
+    vectors: Floats | None  # (U, d) float32
+    systems: Floats | None  # (U, d, d) float32: the lower triangles of factorized least-squares systems
+
+
 class Contributions(NamedTuple):
     """A score taken apart: ``base + parts.sum(axis=1)`` is the served score."""
 
@@ -80,6 +87,9 @@ class Recommender(Protocol):
 
     def vectors(self, evidence: csr_matrix) -> Floats | None:
         """Return (U, d) user vectors computed from the evidence row alone, or None if the model has none."""
+
+    def solved(self, evidence: csr_matrix) -> Solved:
+        """Return ``vectors`` with what ``trace`` may take up, so that nothing is solved twice."""
 
     def top(
         self,
@@ -110,8 +120,19 @@ class Recommender(Protocol):
     def moments(self, blind: Affine | None = None) -> Moments:
         """Return each item's mean score and standard deviation over the training users."""
 
-    def trace(self, evidence: csr_matrix, offsets: Offsets, item_row: Rows, *, blind: Affine | None = None) -> Trace:
-        """Return what carries each candidate; user u's, each once, are ``offsets[u]:offsets[u + 1]``."""
+    def trace(
+        self,
+        evidence: csr_matrix,
+        offsets: Offsets,
+        item_row: Rows,
+        *,
+        blind: Affine | None = None,
+        systems: Floats | None = None,
+    ) -> Trace:
+        """Return what carries each candidate; user u's, each once, are ``offsets[u]:offsets[u + 1]``.
+
+        ``systems`` are those of ``solved`` for the same evidence; without them they are made anew.
+        """
 
     def contributions(self, evidence: csr_matrix, item_row: Rows, *, blind: Affine | None = None) -> Contributions:
         """Take the scores of one user (evidence of one row) for some items apart, item by past item."""

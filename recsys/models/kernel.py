@@ -101,13 +101,19 @@ def solve(
     start: int,
     stop: int,
     out: Array,
+    systems: Array,
 ) -> None:
-    """Fill out (U, d) with the x that solve (gram + sum (c - 1) y y') x = sum c y; no items, no change."""
+    """Fill out (U, d) with the x that solve (gram + sum (c - 1) y y') x = sum c y; no items, no change.
+
+    ``systems`` (U, d, d) take the Cholesky factors, or are empty.
+    """
     lower = np.empty((item.shape[1], item.shape[1]), np.float32)
     for user in range(start, stop):
         low, high = indptr[user], indptr[user + 1]
         if low == high:
             continue
+        if len(systems):
+            lower = systems[user]
         factorize(gram, item, indices[low:high], confidence[low:high], lower)
         vector = np.zeros(item.shape[1], np.float32)
         for h in range(low, high):
@@ -162,6 +168,7 @@ def add_solved_parts(
     indptr: Array,
     indices: Array,
     confidence: Array,
+    systems: Array,
     offsets: Array,
     starts: Array,
     weight: float,
@@ -171,7 +178,8 @@ def add_solved_parts(
 ) -> None:
     """Add to out, flat (candidates, past items) tables at ``starts``, the parts of solved vectors' scores.
 
-    ``along`` (R, d) is what a vector meets in a candidate: the part of past item j is c_j along' A^-1 y_j.
+    ``along`` (R, d) is what a vector meets in a candidate: the part of past item j is c_j along' A^-1 y_j. ``systems``
+    (U, d, d) are what ``solve`` kept of the users, or empty.
     """
     lower = np.empty((item.shape[1], item.shape[1]), np.float32)
     for user in range(start, stop):
@@ -179,7 +187,10 @@ def add_solved_parts(
         if low == high or first == last:
             continue
         rows, given = indices[low:high], confidence[low:high]
-        factorize(gram, item, rows, given, lower)
+        if len(systems):
+            lower = systems[user]
+        else:
+            factorize(gram, item, rows, given, lower)
         left, right = along[first:last].T.copy(), item[rows].T.copy()
         substitute_all(lower, left if last - first <= high - low else right)
         add_products(left, right, given, weight, out[starts[user] : starts[user + 1]])

@@ -19,7 +19,7 @@ import numpy.typing as npt
 from scipy.sparse import csr_matrix
 
 from recsys.models import kernel
-from recsys.models.base import Affine, Contributions, Floats, ModelError, Offsets, Rows, Trace, checked
+from recsys.models.base import Affine, Contributions, Floats, ModelError, Offsets, Rows, Solved, Trace, checked
 from recsys.models.store import save_model
 
 ROOM = 1 << 24  # parts held at once
@@ -36,6 +36,7 @@ class Block:
         item_row: (R,), the candidates.
         starts: (U + 1,), where each user's table of (candidates, past items) is in ``parts``.
         parts: (starts[U],) float32, zero at first.
+        systems: (U, d, d) float32, see ``base.Solved``; None is not solved yet.
     """
 
     evidence: csr_matrix
@@ -43,13 +44,14 @@ class Block:
     item_row: Rows
     starts: Offsets
     parts: Floats
+    systems: Floats | None = None
 
     @classmethod
-    def of(cls, evidence: csr_matrix, offsets: Offsets, item_row: Rows) -> Block:
+    def of(cls, evidence: csr_matrix, offsets: Offsets, item_row: Rows, systems: Floats | None = None) -> Block:
         """Make zeroed room."""
         starts = np.zeros(len(offsets), np.int64)
         np.cumsum((offsets[1:] - offsets[:-1]) * (evidence.indptr[1:] - evidence.indptr[:-1]), out=starts[1:])
-        return cls(evidence, offsets, item_row, starts, np.zeros(starts[-1], np.float32))
+        return cls(evidence, offsets, item_row, starts, np.zeros(starts[-1], np.float32), systems)
 
     @property
     def users(self) -> int:
@@ -79,8 +81,24 @@ class Served(ABC):
     def base(self, item_row: Rows, *, blind: Affine | None) -> Floats:
         """Return (R,): the part of the scores that no past item carries."""
 
-    def trace(self, evidence: csr_matrix, offsets: Offsets, item_row: Rows, *, blind: Affine | None = None) -> Trace:
-        """Return what carries each candidate; user u's, each once, are ``offsets[u]:offsets[u + 1]``."""
+    @abstractmethod
+    def vectors(self, evidence: csr_matrix) -> Floats | None:
+        """Return (U, d) user vectors, None of a model that has none."""
+
+    def solved(self, evidence: csr_matrix) -> Solved:
+        """Return ``vectors``; a model whose traces can take up what they rest on hands that over too."""
+        return Solved(self.vectors(evidence), None)
+
+    def trace(
+        self,
+        evidence: csr_matrix,
+        offsets: Offsets,
+        item_row: Rows,
+        *,
+        blind: Affine | None = None,
+        systems: Floats | None = None,
+    ) -> Trace:
+        """Return what carries each candidate; see ``base.Recommender.trace``."""
         evidence = checked(evidence)
         share, who = np.zeros(len(item_row), np.float32), np.full(len(item_row), -1, np.int32)
         for first, last in _bites(offsets, evidence):
@@ -90,6 +108,7 @@ class Served(ABC):
                 evidence if whole else evidence[first:last],
                 offsets[first : last + 1] - low,
                 np.ascontiguousarray(item_row[low:high], np.int32),
+                None if systems is None else systems[first:last],
             )
             self.add_parts(block, blind=blind, weight=1.0)
             kernel.largest(
