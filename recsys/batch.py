@@ -92,14 +92,14 @@ def score_users(
     todo = {"order": order.to_dict(), "policy_digest": engine.policy.digest, "users": len(user_ids)}
     if engine.beside is not None:
         todo["beside_digest"] = engine.beside.policy.digest
-    _claim(out, todo, user_ids, resume=resume)
+    claim(out, todo, user_ids, resume=resume)
     if engine.bundle.path is not None:
         note_copies(engine.bundle.path, out)
     blocks = [user_ids[start : start + order.block] for start in range(0, len(user_ids), order.block)]
 
     def work(number: int) -> int:
         if not (out / "counts" / f"part-{number:06}.json").exists():
-            _score_part(engine, blocks[number], out, number, order)
+            score_part(engine, blocks[number], out, number, order)
         return len(blocks[number])
 
     done = 0
@@ -108,8 +108,8 @@ def score_users(
             done += finished
             if progress is not None:
                 progress(done, len(user_ids))
-    manifest = todo | _totals(out) | {"complete": True}
-    _write_json(out / MANIFEST, manifest)
+    manifest = todo | totals(out) | {"complete": True}
+    write_json(out / MANIFEST, manifest)
     return manifest
 
 
@@ -173,7 +173,7 @@ def merge_parts(folder: Path, target: Path) -> None:
     draft.replace(target)
 
 
-def _score_part(engine: Engine, user_ids: Sequence[str], out: Path, number: int, order: Order) -> None:
+def score_part(engine: Engine, user_ids: Sequence[str], out: Path, number: int, order: Order) -> None:
     """Score a block; what is to be recorded is written down first, so that a kill neither loses nor repeats it."""
     name = f"part-{number:06}"
     plan = out / "plan" / f"{name}.parquet"
@@ -195,7 +195,7 @@ def _score_part(engine: Engine, user_ids: Sequence[str], out: Path, number: int,
         if not order.record:
             _finish(out, name, slates, counts)
             return
-        _write_json(out / "plan" / f"{name}.json", counts)
+        write_json(out / "plan" / f"{name}.json", counts)
         rows = answer.verdict.candidates.user_row[np.flatnonzero(answer.verdict.kept)]
         told = remembered(answer, order.surface)
         write_parquet_atomic(slates.with_columns(turn=pl.Series(answer.turns[rows]), told=pl.Series(told[rows])), plan)
@@ -209,7 +209,7 @@ def _score_part(engine: Engine, user_ids: Sequence[str], out: Path, number: int,
 def _finish(out: Path, name: str, slates: pl.DataFrame, counts: dict[str, Any]) -> None:
     write_parquet_atomic(slates, out / "slates" / f"{name}.parquet")
     sources = dict(Counter(slates["source"].to_list()))
-    _write_json(out / "counts" / f"{name}.json", counts | {"shown": len(slates), "sources": sources})
+    write_json(out / "counts" / f"{name}.json", counts | {"shown": len(slates), "sources": sources})
     for suffix in ("json", "parquet"):
         (out / "plan" / f"{name}.{suffix}").unlink(missing_ok=True)
 
@@ -262,14 +262,14 @@ def _record(engine: Engine, slates: pl.DataFrame, order: Order, slate_id: str) -
     return [user for user, one in zip(left, taken.tolist(), strict=True) if not one]
 
 
-def _claim(out: Path, todo: dict[str, Any], user_ids: Sequence[str], *, resume: bool) -> None:
+def claim(out: Path, todo: dict[str, Any], user_ids: Sequence[str], *, resume: bool) -> None:
     """Begin a batch in a directory, or find the one to go on with."""
     plan = out / "order.json"
     for folder in ("slates", "withheld", "counts", "plan"):
         (out / folder).mkdir(parents=True, exist_ok=True)
     if not plan.exists():
         salt = uuid.uuid4().hex
-        _write_json(plan, todo | {"batch": salt, "everybody": _everybody(user_ids, salt)})
+        write_json(plan, todo | {"batch": salt, "everybody": _everybody(user_ids, salt)})
         return
     if not resume:
         raise BatchError(f"{out} already holds a batch; add --resume to go on with it, or choose another folder")
@@ -290,16 +290,17 @@ def _everybody(user_ids: Sequence[str], salt: str) -> str:
     return digest.hexdigest()
 
 
-def _totals(out: Path) -> dict[str, Any]:
-    totals: dict[str, Any] = {"candidates": 0, "shown": 0, "beyond": 0, "scored": 0, "moved_on": 0}
+def totals(out: Path) -> dict[str, Any]:
+    """Add up what the parts of a batch counted."""
+    sums: dict[str, Any] = {"candidates": 0, "shown": 0, "beyond": 0, "scored": 0, "moved_on": 0}
     tallies: dict[str, Counter[str]] = {name: Counter() for name in ("withheld", "shadow", "sources", "beside")}
     for part in _parts(out):
-        totals["scored"] += part["users"]
+        sums["scored"] += part["users"]
         for key in ("candidates", "shown", "beyond", "moved_on"):
-            totals[key] += part.get(key, 0)
+            sums[key] += part.get(key, 0)
         for key, tally in tallies.items():
             tally.update(part.get(key, {}))
-    return totals | {key: dict(tally.most_common()) for key, tally in tallies.items()}
+    return sums | {key: dict(tally.most_common()) for key, tally in tallies.items()}
 
 
 def _parts(out: Path) -> Iterator[dict[str, Any]]:
@@ -307,7 +308,8 @@ def _parts(out: Path) -> Iterator[dict[str, Any]]:
         yield json.loads(path.read_text(encoding="utf-8"))
 
 
-def _write_json(path: Path, content: dict[str, Any]) -> None:
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Write a file that appears whole or not at all."""
     draft = path.with_name(f".{path.name}.part")
     draft.write_text(json.dumps(content, indent=2), encoding="utf-8")
     draft.replace(path)

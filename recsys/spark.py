@@ -17,7 +17,7 @@ import numpy as np
 from scipy.sparse import csr_matrix
 
 from boundary.policy import Policy
-from recsys.batch import MANIFEST, BatchError, Order, Progress, _claim, _score_part, _totals, _write_json
+from recsys.batch import MANIFEST, BatchError, Order, Progress, claim, score_part, totals, write_json
 from recsys.bundle import Bundle
 from recsys.engine import Engine, policy_of
 from recsys.models.als import ALS
@@ -138,7 +138,7 @@ def score_users_spark(
     todo = {"order": order.to_dict(), "policy_digest": rules.digest, "users": len(user_ids)}
     if order.record and ledger is None:
         raise BatchError("`record` needs a ledger but there is none; give one")
-    _claim(job.out, todo, user_ids, resume=resume)
+    claim(job.out, todo, user_ids, resume=resume)
     note_copies(job.bundle, job.out)
     blocks = [user_ids[start : start + order.block] for start in range(0, len(user_ids), order.block)]
     left = [number for number in range(len(blocks)) if not _counts(job.out, number).exists()]
@@ -149,10 +149,10 @@ def score_users_spark(
             raise BatchError(f"{len(set(left) - set(done))} blocks came back from {master} unscored; resume")
     if progress is not None:
         progress(len(user_ids), len(user_ids))
-    manifest = todo | _totals(job.out) | {"complete": True}
+    manifest = todo | totals(job.out) | {"complete": True}
     if manifest["scored"] != len(user_ids):
         raise BatchError(f"{job.out} counts {manifest['scored']} users but {len(user_ids)} were ordered; start anew")
-    _write_json(job.out / MANIFEST, manifest)
+    write_json(job.out / MANIFEST, manifest)
     return manifest
 
 
@@ -183,7 +183,7 @@ def scorer(job: Job) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordB
             for part, users in zip(some["part"].to_pylist(), some["user_ids"].to_pylist(), strict=True):
                 with _alone(job, part):
                     if not _counts(job.out, part).exists():
-                        _score_part(_engine(job), users, job.out, part, job.order)
+                        score_part(_engine(job), users, job.out, part, job.order)
             yield some.select(["part"])
 
     return score
