@@ -122,13 +122,13 @@ def slate_rows(engine: Engine, answer: Answer) -> pl.DataFrame:
     if engine.gate.catalogue.items:
         named &= engine.gate.catalogue.speakable[np.where(named, past, 0)]
     kinds = answer.history.strongest_kinds(rows.user_row[kept], past)
-    titles = pl.Series("title", engine.bundle.titles, dtype=pl.String)
+    titles = engine.bundle.catalogue_table["title"]
     place = pl.Series(np.where(named, past, -1)).replace(-1, None)
     frame = pl.DataFrame(
         {
             "user_id": pl.Series(list(rows.user_ids), dtype=pl.String).gather(rows.user_row[kept]),
             "position": verdict.positions[kept],
-            "item_id": pl.Series(engine.gate.catalogue.item_ids, dtype=pl.String).gather(rows.item_row[kept]),
+            "item_id": engine.bundle.catalogue_table["item_id"].gather(rows.item_row[kept]),
             "title": titles.gather(rows.item_row[kept]),
             "score": rows.score[kept],
             "source": pl.Series(SOURCE_NAMES).gather(rows.source[kept]),
@@ -159,7 +159,7 @@ def withheld_rows(engine: Engine, answer: Answer) -> pl.DataFrame:
     return pl.DataFrame(
         {
             "user_id": pl.Series(list(rows.user_ids), dtype=pl.String).gather(rows.user_row[held]),
-            "item_id": pl.Series(engine.gate.catalogue.item_ids, dtype=pl.String).gather(place),
+            "item_id": engine.bundle.catalogue_table["item_id"].gather(place),
             "source": pl.Series([*SOURCE_NAMES, "unknown"]).gather(np.minimum(rows.source[held], len(SOURCE_NAMES))),
             "reasons": reason_lists(bits[held]),
         }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -30,7 +31,7 @@ def exposures_of(snapshot: Snapshot, row_of: Mapping[str, int], *, released: int
         return Exposures.empty(len(snapshot.offsets) - 1)
     block = Exposures(
         snapshot.offsets,
-        np.fromiter((row_of.get(item, -1) for item in lines.item_id), np.int32, len(lines.at)),
+        np.fromiter(map(row_of.get, lines.item_id, repeat(-1)), np.int32, len(lines.at)),
         lines.kind,
         lines.surface,
         lines.at,
