@@ -30,6 +30,12 @@ THING = np.dtype(
 )  # fmt: skip
 
 
+_READ = (
+    "item_id", "category", "brand", "price", "was_price", "low_30d", "replenish_days", "promoted", "kind", "conditions",
+    "tracker", "badge", "badge_stock", "badge_count", "badge_until", "created_at",
+)  # fmt: skip
+
+
 @dataclass(frozen=True)
 class Catalogue:
     """Facts of the shop's items, (I,) each. A margin is never among them, so none can move a rank.
@@ -122,11 +128,21 @@ class Catalogue:
             support: (I,) distinct buyers.
             proxy_lift: (F, I) from ``boundary.associations``.
             proxy_z: (F, I) likewise.
+
+        Raises:
+            TableError: a column is missing.
         """
+        from boundary.tables import TableError
+
+        if missing := [name for name in _READ if name not in frame.columns]:
+            raise TableError(
+                f"catalogue: column {missing[0]!r} is missing: read the table with boundary.read_table first"
+            )
         size, names = len(frame), taxonomy.families
 
         def floats(column: str) -> Floats:
-            return np.array(frame[column].cast(float).fill_null(float("nan")).to_numpy(), dtype=np.float32)
+            with np.errstate(over="ignore"):  # what is too large is infinite
+                return np.array(frame[column].cast(float).fill_null(float("nan")).to_numpy(), dtype=np.float32)
 
         def given(values: npt.ArrayLike | None, shape: tuple[int, ...]) -> Floats:
             if values is None:

@@ -39,7 +39,7 @@ class Context:
     """What is asked: ``n`` slots on a surface, with an intent, at ``now`` (microseconds UTC).
 
     Raises:
-        ContextError: the surface is no text, the intent none of the five, or n or now no whole number.
+        ContextError: the surface is no text, the intent none of the five, n or now no whole number, or now too far off.
     """
 
     surface: str
@@ -56,6 +56,8 @@ class Context:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int | np.integer):
                 raise ContextError(f"`{name}` must be a whole number but got {value!r}")
+        if not -(2**63) <= self.now < 2**63:
+            raise ContextError(f"`now` must be microseconds that fit 64 bits but got {self.now}")
 
 
 class ItemFacts:

@@ -32,7 +32,7 @@ def days_since(time, now):
     """Return days from ``time`` to ``now``, microseconds UTC: infinite for NEVER, 0 for a time that lies ahead."""
     if time == NEVER:
         return np.inf
-    return max(now - time, 0) / DAY
+    return max(np.float64(now) - np.float64(time), 0.0) / DAY  # whole numbers would run over at the end of time
 
 
 @_compiled

@@ -63,14 +63,18 @@ class Customers:
 
     @classmethod
     def compile(cls, frame: pl.DataFrame | None, user_ids: Sequence[str], families: Sequence[str]) -> Customers:
-        """Compile a validated customers table for the given users, in their order; None is no table."""
+        """Compile a validated customers table for the given users, in their order; None is no table.
+
+        Of several rows of one shopper the last counts, but an opt-out signal stands whichever row it is in.
+        """
         customers = cls.strangers(len(user_ids))
         if frame is None or not len(frame):
             return customers
         import polars as pl
 
         users = pl.DataFrame({"user_id": pl.Series(user_ids, dtype=pl.String)}).with_row_index("row")
-        told = frame.unique("user_id", keep="last").with_columns(pl.col("user_id").cast(pl.String))
+        signal = pl.col("opted_out").fill_null(value=True).any().over("user_id")
+        told = frame.with_columns(signal).unique("user_id", keep="last").with_columns(pl.col("user_id").cast(pl.String))
         lines = users.join(told, on="user_id")
         at = lines["row"].to_numpy()
         agreed, purposes = _agreements(lines)

@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 from shop import DEFAULT, policy
 
-from boundary.cases import SHIPPED, CaseError, read_cases, run_cases
+from boundary.cases import SHIPPED, CaseError, decide, read_cases, run_cases
 from boundary.rules import REASONS
 
 OUTCOMES = run_cases(DEFAULT, SHIPPED)
+CASES = read_cases(SHIPPED)
 
 
 @pytest.mark.parametrize("outcome", OUTCOMES, ids=[f"{one.file}: {one.case.says}" for one in OUTCOMES])
@@ -25,6 +26,15 @@ def test_every_reason_is_the_expectation_of_some_case() -> None:
     assert told | {"rule_error"} == set(REASONS)
     files = {one.file for one in OUTCOMES}
     assert {one.file for one in OUTCOMES if one.case.allowed} == files - {"promoted_lead.toml"}
+
+
+@pytest.mark.parametrize("name", DEFAULT.rules)
+def test_no_rule_can_be_dropped_unnoticed(name: str) -> None:
+    """Without any one rule of the default policy some case comes out otherwise."""
+    without = DEFAULT.replace({f"rules.{name}.enforce": "off"})
+    file = f"{DEFAULT.rules[name].reason}.toml"
+    cases = [case for where, case in CASES if where == file and case.withheld]
+    assert not all(set(case.withheld) <= set(decide(without, case)) for case in cases)
 
 
 def test_a_case_that_comes_out_otherwise_is_told() -> None:

@@ -33,7 +33,7 @@ from shop import (
     shown,
 )
 
-from boundary import Candidates, Catalogue, Context, Exposures, Gate, History, Policy
+from boundary import Candidates, Catalogue, Context, Exposures, Gate, History, Policy, TableError, kernel
 from boundary.candidates import CandidateError
 from boundary.facts import ContextError, Facts, View
 from boundary.rules import RULES
@@ -528,6 +528,7 @@ def test_arrays_of_other_types_and_layouts_are_converted() -> None:
         ({"n": 2.5}, "`n` must be a whole number but got 2.5"),
         ({"n": True}, "`n` must be a whole number but got True"),
         ({"now": "today"}, "`now` must be a whole number but got 'today'"),
+        ({"now": 2**63}, "`now` must be microseconds that fit 64 bits but got 9223372036854775808"),
     ],
 )
 def test_a_question_that_is_none_is_refused(terms: dict[str, Any], line: str) -> None:
@@ -553,6 +554,55 @@ def test_zero_prices_break_nothing() -> None:
     assert reasons(one_row({"price": 0.0}, events=[event(0, ago=60 * DAY, price=0.0)])) == []
     assert reasons(one_row({"price": 0.0, "was_price": 0.0, "low_30d": 0.0})) == ["false_discount"]
     assert reasons(one_row({"price": 0.0, "was_price": 1.0, "low_30d": 1.0})) == []
+
+
+def test_numbers_too_large_are_infinite() -> None:
+    """A price beyond single precision is over every limit, and warns nobody."""
+    assert reasons(one_row({"price": 1e308})) == ["upsell"]
+
+
+def test_the_end_of_time_does_not_run_over() -> None:
+    """What happened before all calendars is long ago, not just now."""
+    assert reasons(one_row(events=[(0, 0, kernel.NEVER + 1, 1.0, 1.0)])) == []
+    assert kernel.days_since(kernel.NEVER + 1, 2**63 - 1) > 1e8
+
+
+def test_an_opt_out_stands_in_whichever_row_it_is() -> None:
+    """Two rows of one shopper: the last counts, but a signal is not taken back by a row that does not know of it."""
+    for flags in ((True, False), (False, True), (None, False)):
+        lines = [customer("ann", opted_out=flag) for flag in flags]
+        assert customers(lines, ["ann"]).opted_out.tolist() == [True]
+    assert customers([customer("ann"), customer("bob", opted_out=True)], ["ann"]).opted_out.tolist() == [False]
+
+
+def test_a_catalogue_that_was_not_read_is_refused() -> None:
+    """The line names the column and the mend."""
+    with pytest.raises(TableError, match=r"catalogue: column 'was_price' is missing: read the table with"):
+        Catalogue.compile(pl.DataFrame([item("x")]).drop("was_price"), SENSITIVE)
+
+
+@pytest.mark.parametrize("moment", ["2026-03-29T00:30", "2026-03-29T01:30", "2026-10-25T00:30", "2026-10-25T01:30"])
+def test_the_hour_that_is_not_and_the_hour_that_is_twice(moment: str) -> None:
+    """In Prague the clock jumps from two to three, and back: it is night all the same, and noon is noon."""
+    now = dt.datetime.fromisoformat(moment).replace(tzinfo=dt.UTC)
+    local = {"shopper": {"timezone": "Europe/Prague"}, "surface": "email"}
+    told = reasons(one_row(now=int(now.timestamp()) * 1_000_000, **local), only("quiet_hours"))
+    assert told == ["quiet_hours"]
+    noon = now.replace(hour=10)
+    assert reasons(one_row(now=int(noon.timestamp()) * 1_000_000, **local), only("quiet_hours")) == []
+
+
+@pytest.mark.parametrize("rows", [{"closeness": -np.inf}, {"trace_share": -5}, {"score": -1}])
+def test_odd_numbers_on_the_right_side_are_on_the_right_side(rows: dict[str, Any]) -> None:
+    """A negative score or share is a number like any other."""
+    assert reasons(one_row(row=rows)) == []
+
+
+def test_a_thousand_copies_of_a_row_are_one() -> None:
+    """The first is shown, each other says why not."""
+    copies = Candidates.of(["ann"], [0, 1000], item_row=[0] * 1000, score=[1.0] * 1000, source=[1] * 1000)
+    verdict = replace(one_row(), candidates=copies).screen(DEFAULT)
+    assert (verdict.kept_rows(0).tolist(), verdict.counts()) == ([0], {"not_a_candidate": 999})
 
 
 def test_scratch_is_handed_back_clean() -> None:
