@@ -98,8 +98,7 @@ def _temporal(shop: Shop, *, part: str, train_share: float, min_buyers: int, tax
     cut = by_weeks(shop.events, train_share=train_share)
     if part == "validation":
         cut = by_weeks(cut.train, train_share=train_share)
-    kinds = list(KINDS)
-    users = users_of(cut, kinds=kinds)
+    users = users_of(cut, kinds=KINDS, min_buyers=min_buyers)
     ground = Ground(
         users=len(users), groups={}, category=_categories(cut, shop, min_buyers), cut=cut, min_buyers=min_buyers,
         about=f"purchases before {cut.at:%Y-%m-%d} are learned from, those from it on are truth; items that at least "

@@ -134,9 +134,12 @@ def items_of(cut: Cut, *, kinds: Iterable[str], min_buyers: int) -> pl.Series:
     return support.filter(pl.col("buyers") >= min_buyers)["item_id"].sort()
 
 
-def users_of(cut: Cut, *, kinds: Iterable[str]) -> list[str]:
-    """Return the ids, sorted, of who did anything of these kinds in the training part: the matrices' users."""
-    return cut.train.filter(pl.col("kind").is_in(list(kinds)))["user_id"].unique().sort().to_list()
+def users_of(cut: Cut, *, kinds: Iterable[str], min_buyers: int) -> list[str]:
+    """Return the ids, sorted, of who took a ranked item in the training part: the users of the matrices."""
+    wanted = list(kinds)
+    ranked = items_of(cut, kinds=wanted, min_buyers=min_buyers)
+    rows = pl.col("kind").is_in(wanted) & pl.col("item_id").is_in(ranked.implode())
+    return cut.train.filter(rows)["user_id"].unique().sort().to_list()
 
 
 def leave_out(split: Split, *, share: float, seed: int) -> Split:

@@ -25,6 +25,7 @@ from experiments.split import (
     leave_out,
     read_lightgcn,
     split_of,
+    users_of,
 )  # fmt: skip
 from recsys.interactions import Weighing
 from recsys.quality import ndcg
@@ -204,6 +205,9 @@ def test_new_items_are_those_not_taken_before():
     assert split.buyers.min() >= 2
     assert split.buyers.tolist() == np.asarray(split.taken.sum(axis=0)).ravel().tolist()
     assert len(items_of(cut, kinds=["purchase"], min_buyers=99)) == 0
+    for fewest in (1, 4, 99):
+        users = users_of(cut, kinds=["purchase"], min_buyers=fewest)
+        assert len(users) == split_of(cut, weighing=weighing, min_buyers=fewest).train.shape[0]
 
 
 def test_hiding_a_share_leaves_every_user_something():
