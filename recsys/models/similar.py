@@ -135,7 +135,7 @@ def strongest(weights: csr_matrix, neighbours: int | None) -> csr_matrix:
         >>> strongest(csr_matrix(np.array([[0, 2.0], [1.0, -3.0]])), 1).toarray().tolist()
         [[0.0, 0.0], [1.0, -3.0]]
     """
-    if neighbours is None:
+    if neighbours is None or neighbours >= weights.shape[0]:
         return weights
     columns = weights.tocsc()
     widths = np.diff(columns.indptr)
