@@ -90,6 +90,18 @@ def bench_gate(
     _tell(out)
 
 
+@bench_app.command("million")
+def bench_million(out: Out = Path("runs/bench"), gowalla: Gowalla = Path("../shared/datasets/gowalla")) -> None:
+    """Time one shopper's exact list in a catalogue of a million items, and what the index takes to build.
+
+    Example: [bold]cornerstore-lab bench million --out runs/bench[/]
+    """
+    from experiments.bench import bench_million as measure
+
+    measure(out, gowalla_folder=gowalla)
+    _tell(out)
+
+
 @app.command()
 def replay(
     bundle: BundleAt, out: Out = Path("runs/lab/replay"), policy: PolicyName = "",
