@@ -74,6 +74,15 @@ class Candidates:
         lay_out(self, _COLUMNS, CandidateError)
         check_offsets(self.offsets, users=len(self.user_ids), size=len(self.item_row))
 
+    @classmethod
+    def written(cls, user_ids: Sequence[str], *columns: npt.NDArray[Any]) -> Candidates:
+        """Take columns, offsets first, that a kernel wrote to fit together: they are not looked at again."""
+        block = object.__new__(cls)
+        object.__setattr__(block, "user_ids", user_ids)
+        for name, column in zip(_COLUMNS, columns, strict=True):
+            object.__setattr__(block, name, column)
+        return block
+
     @property
     def user_row(self) -> Rows:
         """(R,) the user position of each row."""

@@ -18,7 +18,7 @@ from boundary import kernel
 from boundary.candidates import Candidates, rows_of_users
 from boundary.history import SHOWN, Exposures, History
 from boundary.measure import EASED, Measure, measured
-from boundary.words import INTENTS, MICROSECONDS_A_DAY, MICROSECONDS_AN_HOUR, Family, Tier
+from boundary.words import GUEST, INTENTS, MICROSECONDS_A_DAY, MICROSECONDS_AN_HOUR, Family
 
 if TYPE_CHECKING:
     from boundary.catalogue import Catalogue
@@ -104,7 +104,7 @@ class ShopperFacts:
     @cached_property
     def guest(self) -> Flags:
         """Who may not be known: what they see is the same for everybody."""
-        return np.asarray(self.shoppers.tier == Tier.GUEST)
+        return np.asarray(self.shoppers.tier == GUEST)
 
     @cached_property
     def optin_bits(self) -> npt.NDArray[np.uint32]:
@@ -204,9 +204,10 @@ class Facts(ShopperFacts):
 
     def once(self, rule: T, answer: Callable[[T, Facts], tuple[Flags, Flags]]) -> tuple[Flags, Flags]:
         """Return what is answered of a rule about these facts; rules that are equal are asked once."""
-        if rule not in self._answers:
-            self._answers[rule] = answer(rule, self)
-        return self._answers[rule]
+        found = self._answers.get(rule)
+        if found is None:
+            found = self._answers[rule] = answer(rule, self)
+        return found
 
     @cached_property
     def reads(self) -> Flags:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from boundary.history import DISMISSED, ENTRY_KINDS
 from boundary.past import kernel
-from boundary.words import COMPLAINTS, MICROSECONDS_A_DAY, Family, Tier
+from boundary.words import COMPLAINTS, GUEST, MICROSECONDS_A_DAY, Family
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -189,7 +189,7 @@ class Shoppers:
 
     def closed(self, user: int) -> tuple[str, ...]:
         """Return the reasons for which a guest's profile is left alone; none of a newcomer and a regular."""
-        if self.tier[user] != Tier.GUEST:
+        if self.tier[user] != GUEST:
             return ()
         reasons = {
             "unknown": not self.known[user],

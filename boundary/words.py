@@ -44,6 +44,7 @@ class Family(StrEnum):
     SLATE = "slate"
 
 
+GUEST, PURCHASE, PERSONAL = int(Tier.GUEST), int(Kind.PURCHASE), int(Source.PERSONAL)  # quick to compare arrays with
 INTENTS = ("find", "discover", "deal", "research", "browse")
 COMPLAINTS = {
     "too_personal": Family.PERSONAL,

@@ -26,13 +26,13 @@ from boundary.policy import Policy
 from boundary.shoppers import Customers, Shoppers
 from boundary.words import (
     COMPLAINTS,
+    GUEST,
     INTENTS,
     MICROSECONDS_A_DAY,
     MICROSECONDS_A_MINUTE,
+    PERSONAL,
     SOURCE_NAMES,
     TIER_NAMES,
-    Source,
-    Tier,
 )
 from recsys.beside import Beside
 from recsys.bundle import Bundle
@@ -516,7 +516,7 @@ class Engine:
         if exposures is None and read_ledger:
             exposures, turns = self._exposures(state, user_ids, rows >= 0, request.now)
         shoppers = state.gate.meet(customers, history, exposures, now=request.now)
-        if kept is not None and shoppers.tier[0] != Tier.GUEST:
+        if kept is not None and shoppers.tier[0] != GUEST:
             candidates = state.proposer.again(user_ids, history, shoppers, request, kept)
         else:
             candidates, history = state.proposer.propose(user_ids, history, shoppers, request)
@@ -584,7 +584,7 @@ class Engine:
 
 def remembered(answer: Answer, surface: str) -> npt.NDArray[np.bool_]:
     """Return whose slates the ledger notes, (U,): no guest's, but for messages to one who is known."""
-    told: npt.NDArray[np.bool_] = answer.shoppers.tier != Tier.GUEST
+    told: npt.NDArray[np.bool_] = answer.shoppers.tier != GUEST
     return told | answer.shoppers.known if surface in OUTBOUND else told
 
 
@@ -671,7 +671,7 @@ def _closed(state: _State, answer: Answer, user: int) -> tuple[str, ...]:
     """Return why the profile was left alone, see ``Slate.closed``."""
     reasons = answer.shoppers.closed(user)
     part = slice(int(answer.candidates.offsets[user]), int(answer.candidates.offsets[user + 1]))
-    if reasons or (answer.candidates.source[part] == Source.PERSONAL).any():
+    if reasons or (answer.candidates.source[part] == PERSONAL).any():
         return reasons
     own = answer.history.take(np.array([user], np.int64))
     admitted = state.gate.admit(own, answer.shoppers.take(np.array([user])), now=answer.verdict.context.now)

@@ -15,7 +15,7 @@ from scipy.sparse import csr_matrix
 
 from boundary.candidates import Candidates
 from boundary.history import History
-from boundary.words import SOURCE_NAMES, Kind, Source, Tier
+from boundary.words import GUEST, PURCHASE, SOURCE_NAMES, Source
 from recsys.compose import compose, explore_draws, taken_from, user_seed
 from recsys.compose.kernel import measure
 from recsys.evidence import evidence_of, purchases, stored
@@ -109,7 +109,7 @@ class Proposer:
             explore=drawn,
             propensity=chance,
             gestures=gesture,
-            guest=shoppers.tier == Tier.GUEST,
+            guest=shoppers.tier == GUEST,
             hidden=hidden,
         )
         if request.also is not None and not (block.item_row == request.also).any():
@@ -269,8 +269,8 @@ class Proposer:
 
     def _bought(self, history: History, shoppers: Shoppers) -> npt.NDArray[np.bool_]:
         """Purchases that may be known of: none of a guest's."""
-        bought: npt.NDArray[np.bool_] = history.kind == Kind.PURCHASE
-        guest = shoppers.tier == Tier.GUEST
+        bought: npt.NDArray[np.bool_] = history.kind == PURCHASE
+        guest = shoppers.tier == GUEST
         if guest.any():
             bought &= ~guest[history.user_row]
         return bought

@@ -101,7 +101,7 @@ def compose(
         personal.offsets, *mine, crowd, explore, gestures, order, turn, propensity, guest, hidden, offsets, *joined
     )
     end = int(offsets[-1])
-    return Candidates(user_ids, offsets, *(column[:end] for column in joined))
+    return Candidates.written(user_ids, offsets, *(column[:end] for column in joined))
 
 
 @lru_cache(maxsize=64)
