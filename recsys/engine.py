@@ -5,35 +5,33 @@ from __future__ import annotations
 import datetime as dt
 import logging
 import threading
-import time
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from boundary.candidates import Candidates
-from boundary.explain import RuleVerdict, explain_row, for_shopper
+from boundary.explain import explain_row, for_shopper
 from boundary.facts import Context, Facts
 from boundary.gate import Gate
 from boundary.history import Exposures, History
 from boundary.ledger.base import Entry, Ledger, LedgerError, LedgerInvalid
 from boundary.policy import Policy
-from boundary.shoppers import Customers, Shoppers
+from boundary.shoppers import Customers
 from boundary.words import (
     COMPLAINTS,
     GUEST,
-    INTENTS,
     MICROSECONDS_A_DAY,
     MICROSECONDS_A_MINUTE,
-    PERSONAL,
     SOURCE_NAMES,
     TIER_NAMES,
 )
+from recsys.answer import Answer, Explanation, Farewell, State, remembered, slate_of
+from recsys.asked import EngineError, check, check_id, iso, micros, policy_of, session_ids
 from recsys.beside import Beside
 from recsys.bundle import Bundle
 from recsys.forgetting import Mark, scrub
@@ -43,82 +41,23 @@ from recsys.people import copies_of
 from recsys.privacy import Aliases
 from recsys.propose import Proposer, Request
 from recsys.registered import is_registered
-from recsys.slates import Kept, Slate, Suggestion, why
+from recsys.slates import Kept, Slate
 
-if TYPE_CHECKING:
-    from boundary.verdict import Verdict
+__all__ = [
+    "Answer",
+    "Engine",
+    "EngineError",
+    "Explanation",
+    "Farewell",
+    "ledger_beside",
+    "open_or_down",
+    "policy_of",
+    "remembered",
+]
 
 log = logging.getLogger("cornerstore")
 TRIES = 5  # how often a call reads again when another call of the same shopper came between
-OUTBOUND = ("email", "push")
 BESIDE = "beside"  # the ledger that belongs to a bundle's directory
-EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
-LATEST = 253_402_300_799_999_999  # the last microsecond of the year 9999
-
-
-class EngineError(ValueError):
-    """A call that cannot be answered as it stands."""
-
-
-@dataclass(frozen=True)
-class Answer:
-    """A block of users, scored: what was proposed, what was decided, and what both rested on."""
-
-    state: _State
-    verdict: Verdict
-    shoppers: Shoppers
-    history: History
-    exposures: Exposures | None
-    turns: npt.NDArray[np.int64]
-
-    @property
-    def candidates(self) -> Candidates:
-        return self.verdict.candidates
-
-
-@dataclass(frozen=True)
-class Explanation:
-    """Why an item is shown to a shopper or not, in both voices."""
-
-    user_id: str
-    item_id: str
-    tier: str
-    rank: int | None
-    shown: bool
-    source: str
-    score: float
-    reasons: tuple[str, ...]
-    rules: tuple[RuleVerdict, ...]
-    to_shopper: str
-    complaints: dict[str, float]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the explanation as plain words and numbers."""
-        return {**self.__dict__, "rules": [rule.to_dict() for rule in self.rules]}
-
-
-@dataclass(frozen=True)
-class Farewell:
-    """What was removed of a shopper: events, ledger entries, rows of cached slates; and when a new fit is due.
-
-    ``retrain_by`` is microseconds UTC, None where the factors of items never learned from the shopper.
-    """
-
-    events: int
-    exposures: int
-    slate_rows: int
-    retrain_by: int | None
-
-
-@dataclass(frozen=True)
-class _State:
-    """What one try of a call works with from its beginning to its end, whatever is reloaded meanwhile."""
-
-    bundle: Bundle
-    policy: Policy
-    gate: Gate
-    proposer: Proposer
-    mark: tuple[int, int, int] | None
 
 
 class Engine:
@@ -211,14 +150,14 @@ class Engine:
         """Compile and touch everything a call needs, so that the first call is as quick as the next."""
         self._warm_up(self._state)
 
-    def _warm_up(self, state: _State) -> None:
+    def _warm_up(self, state: State) -> None:
         users = [user for user in state.bundle.user_ids[:64] if user][:2] or ["somebody"]
         now = int(state.bundle.facts.get("fitted_for", 0))
         for intent in ("browse", "find"):
             request = Request(surface="home", intent=intent, n=3, now=now)
             for block in (users, users[:1]):
                 answer = self._answer(state, block, request, exposures=Exposures.empty(len(block)))
-                _slate(state, answer, 0, surface="home", intent=intent, user_id=block[0])
+                slate_of(state, answer, 0, surface="home", intent=intent, user_id=block[0])
 
     def score(
         self,
@@ -250,9 +189,11 @@ class Engine:
         Example:
             ``engine.score("1228", n=10, surface="home", intent="browse").items``
         """
-        moment = _micros(now)
-        request = Request(surface=surface, intent=intent, n=n, now=moment, within=within, sessions=((*_ids(session),),))
-        _check(request)
+        moment = micros(now)
+        request = Request(
+            surface=surface, intent=intent, n=n, now=moment, within=within, sessions=((*session_ids(session),),)
+        )
+        check(request)
         return self._serve(user_id, request, reserve=reserve)
 
     def serve(
@@ -287,8 +228,8 @@ class Engine:
         rows = Kept.of(kept, user_id)
         if rows is None:
             raise EngineError("`kept` must be a slate of `user_id` alone but holds rows of somebody else")
-        request = Request(surface=surface, intent=intent, n=n, now=_micros(now))
-        _check(request)
+        request = Request(surface=surface, intent=intent, n=n, now=micros(now))
+        check(request)
         return self._serve(user_id, request, reserve=reserve, kept=rows)
 
     def _serve(self, user_id: str | None, request: Request, *, reserve: bool, kept: Kept | None = None) -> Slate:
@@ -297,7 +238,7 @@ class Engine:
         for _ in range(TRIES):
             state = self._current()
             answer = self._answer(state, [who], request, read_ledger=not down, kept=kept)
-            slate = _slate(state, answer, 0, surface=request.surface, intent=request.intent, user_id=user_id)
+            slate = slate_of(state, answer, 0, surface=request.surface, intent=request.intent, user_id=user_id)
             if down or not (reserve and slate.items and self._remembers(answer, request.surface)):
                 return self._weighed(answer, slate)
             try:
@@ -308,7 +249,7 @@ class Engine:
                 down = True
         state = self._current()
         answer = self._answer(state, [who], request, read_ledger=False, kept=kept)
-        slate = _slate(state, answer, 0, surface=request.surface, intent=request.intent, user_id=user_id)
+        slate = slate_of(state, answer, 0, surface=request.surface, intent=request.intent, user_id=user_id)
         return self._weighed(answer, slate)
 
     def _weighed(self, answer: Answer, slate: Slate) -> Slate:
@@ -331,8 +272,8 @@ class Engine:
 
         Without ``read_ledger`` the shoppers count as having been shown nothing yet.
         """
-        request = Request(surface=surface, intent=intent, n=n, now=_micros(now))
-        _check(request)
+        request = Request(surface=surface, intent=intent, n=n, now=micros(now))
+        check(request)
         state = self._current()
         if read_ledger:
             return self._answer(state, user_ids, request)
@@ -342,13 +283,13 @@ class Engine:
         """Return what the recommender alone would list: for measuring against, never to be shown."""
         state = self._current()
         rows = np.fromiter((state.bundle.user_row.get(user, -1) for user in user_ids), np.int64, len(user_ids))
-        return state.proposer.unbounded(state.bundle.history.take(rows), k=k, now=_micros(now))
+        return state.proposer.unbounded(state.bundle.history.take(rows), k=k, now=micros(now))
 
     def slates(self, answer: Answer, *, surface: str, intent: str) -> list[Slate]:
         """Put a block's answer into slates, one a user."""
         ids = answer.candidates.user_ids
         return [
-            _slate(answer.state, answer, user, surface=surface, intent=intent, user_id=ids[user])
+            slate_of(answer.state, answer, user, surface=surface, intent=intent, user_id=ids[user])
             for user in range(len(ids))
         ]
 
@@ -375,12 +316,12 @@ class Engine:
         """
         if kind not in ("dismiss", *COMPLAINTS):
             raise EngineError(f"`kind` must be one of dismiss, {', '.join(COMPLAINTS)} but got {kind!r}")
-        _check_id(user_id)
+        check_id(user_id)
         if kind == "dismiss" and not item_id:
             raise EngineError("`item_id` must name what is dismissed but is empty")
         if self.ledger is None:
             raise EngineError("there is no ledger to keep feedback in; give Engine.load a `ledger`")
-        entry = Entry(kind, item_id or "", surface, _micros(now), uuid.uuid4().hex, 0, "", confirmed=True)
+        entry = Entry(kind, item_id or "", surface, micros(now), uuid.uuid4().hex, 0, "", confirmed=True)
         for _ in range(TRIES * 20):
             _, turn = self.ledger.read(user_id, entry.at)
             if self.ledger.append(user_id, [entry], expected_turn=turn):
@@ -405,8 +346,8 @@ class Engine:
             EngineError: the id is empty or no Unicode.
             LedgerError: the ledger is down; the events are gone, exposures and feedback still stand: forget again.
         """
-        _check_id(user_id)
-        moment = _micros(now)
+        check_id(user_id)
+        moment = micros(now)
         mark = Mark(moment, moment + int(self.policy.ledger.retrain_days * MICROSECONDS_A_DAY))
         with self._changing:
             bundle, events = self.bundle.forget(user_id, mark)
@@ -424,7 +365,7 @@ class Engine:
         ``retrain_by`` is when a new fit is due, ISO 8601, None where nobody waits for one; ``overdue`` says whether
         that moment is over.
         """
-        state, moment = self._current(), _micros(now)
+        state, moment = self._current(), micros(now)
         forgotten = state.bundle.forgotten
         due = forgotten.retrain_by
         return {
@@ -436,7 +377,7 @@ class Engine:
             "forgotten": {
                 "count": len(forgotten),
                 "waiting": forgotten.waiting,
-                "retrain_by": None if due is None else _iso(due),
+                "retrain_by": None if due is None else iso(due),
                 "overdue": due is not None and due < moment,
             },
         }
@@ -469,8 +410,8 @@ class Engine:
         row = state.gate.catalogue.row_of.get(item_id)
         if row is None:
             raise EngineError(f"`item_id` {item_id!r} is not in the catalogue; look it up in catalogue.parquet")
-        request = Request(surface=surface, intent=intent, n=n, now=_micros(now), also=row)
-        _check(request)
+        request = Request(surface=surface, intent=intent, n=n, now=micros(now), also=row)
+        check(request)
         answer = self._answer(state, [user_id], request)
         found = np.flatnonzero(answer.candidates.item_row == row)
         place = int(found[np.argmax(answer.verdict.kept[found])])
@@ -497,7 +438,7 @@ class Engine:
 
     def _answer(
         self,
-        state: _State,
+        state: State,
         user_ids: Sequence[str],
         request: Request,
         *,
@@ -527,7 +468,7 @@ class Engine:
         return Answer(state, verdict, shoppers, history, exposures, turns)
 
     def _exposures(
-        self, state: _State, user_ids: Sequence[str], known: npt.NDArray[np.bool_], now: int
+        self, state: State, user_ids: Sequence[str], known: npt.NDArray[np.bool_], now: int
     ) -> tuple[Exposures | None, npt.NDArray[np.int64]]:
         """Read what the users were shown; None where the ledger cannot tell. Of who is not known nothing is asked."""
         users = len(user_ids)
@@ -551,7 +492,7 @@ class Engine:
     def _tell_down(self, error: LedgerError) -> None:
         log.warning("ledger is down, serving the crowd shelf: %s", type(error).__name__)
 
-    def _current(self) -> _State:
+    def _current(self) -> State:
         """Return the state in force, after following what another engine forgot on disk."""
         state = self._state
         if state.bundle.mark == state.mark:
@@ -570,7 +511,7 @@ class Engine:
         """Go on with a bundle of the same items."""
         state = self._state
         proposer = Proposer(bundle, state.gate)
-        self._state = _State(bundle, state.policy, state.gate, proposer, mark or bundle.mark)
+        self._state = State(bundle, state.policy, state.gate, proposer, mark or bundle.mark)
 
     def _remembers(self, answer: Answer, surface: str) -> bool:
         if self.ledger is None or answer.exposures is None:
@@ -580,12 +521,6 @@ class Engine:
     def _reserve(self, user_id: str, slate: Slate, now: int, turn: int) -> bool:
         assert self.ledger is not None  # noqa: S101 (``_remembers`` looked)
         return self.ledger.append(user_id, remember(slate, now), expected_turn=turn)
-
-
-def remembered(answer: Answer, surface: str) -> npt.NDArray[np.bool_]:
-    """Return whose slates the ledger notes, (U,): no guest's, but for messages to one who is known."""
-    told: npt.NDArray[np.bool_] = answer.shoppers.tier != GUEST
-    return told | answer.shoppers.known if surface in OUTBOUND else told
 
 
 def ledger_beside(path: str | Path) -> str | None:
@@ -613,98 +548,6 @@ def open_or_down(url: str, *, keep_days: float) -> Ledger:
     return ledger
 
 
-def _state(bundle: Bundle, policy: Policy) -> _State:
+def _state(bundle: Bundle, policy: Policy) -> State:
     gate = Gate(bundle.catalogue, policy)
-    return _State(bundle, policy, gate, Proposer(bundle, gate), bundle.mark)
-
-
-def policy_of(policy: Policy | str | Path) -> Policy:
-    """Return a policy, the one of a TOML file, or the shipped one of a name."""
-    if isinstance(policy, Policy):
-        return policy
-    return Policy.load(policy) if Path(policy).suffix else Policy.named(str(policy))
-
-
-def _check(request: Request) -> None:
-    if isinstance(request.n, bool) or not isinstance(request.n, int):
-        raise EngineError(f"`n` must be a whole number but got {request.n!r}")
-    if request.n < 0:
-        raise EngineError(f"`n` must be at least 0 but got {request.n}")
-    if request.intent not in INTENTS:
-        raise EngineError(f"`intent` must be one of {', '.join(INTENTS)} but got {request.intent!r}")
-    if not isinstance(request.surface, str) or not request.surface:
-        raise EngineError(f"`surface` must be a word but got {request.surface!r}")
-
-
-def _check_id(user_id: str) -> None:
-    if not user_id:
-        raise EngineError("`user_id` must name a shopper but is empty")
-    try:
-        user_id.encode()
-    except UnicodeEncodeError:
-        raise EngineError("`user_id` must be Unicode but has a lone surrogate") from None
-
-
-def _ids(session: Sequence[str]) -> Sequence[str]:
-    if isinstance(session, str):
-        raise EngineError(f"`session` must be a list of item ids but got the text {session!r}")
-    return session
-
-
-def _micros(now: dt.datetime | int | None) -> int:
-    if now is None:
-        return time.time_ns() // 1000
-    if isinstance(now, dt.datetime):
-        if now.tzinfo is None:
-            raise EngineError(f"`now` must have a time zone but got {now}; add tzinfo, e.g. datetime.UTC")
-        return (now - EPOCH) // dt.timedelta(microseconds=1)
-    if isinstance(now, bool) or not isinstance(now, int | np.integer) or not 0 <= now <= LATEST:
-        raise EngineError(f"`now` must be a time with a zone, or microseconds from 0 to {LATEST}, but got {now!r}")
-    return int(now)
-
-
-def _iso(moment: int) -> str:
-    return (EPOCH + dt.timedelta(microseconds=moment)).isoformat()
-
-
-def _closed(state: _State, answer: Answer, user: int) -> tuple[str, ...]:
-    """Return why the profile was left alone, see ``Slate.closed``."""
-    reasons = answer.shoppers.closed(user)
-    part = slice(int(answer.candidates.offsets[user]), int(answer.candidates.offsets[user + 1]))
-    if reasons or (answer.candidates.source[part] == PERSONAL).any():
-        return reasons
-    own = answer.history.take(np.array([user], np.int64))
-    admitted = state.gate.admit(own, answer.shoppers.take(np.array([user])), now=answer.verdict.context.now)
-    return () if admitted.mask.any() else ("stale",)
-
-
-def _slate(state: _State, answer: Answer, user: int, *, surface: str, intent: str, user_id: str | None) -> Slate:
-    verdict, rows = answer.verdict, answer.candidates
-    catalogue, titles = state.gate.catalogue, state.bundle.titles
-    kept = verdict.kept_rows(user)
-    past = rows.evidence_row[kept]
-    named = past >= 0
-    if catalogue.items:
-        named &= catalogue.speakable[np.where(named, past, 0)]
-    kinds = answer.history.strongest_kinds(np.full(len(kept), user), past)
-    told = (rows.item_row[kept], rows.score[kept], rows.source[kept], past, named, kinds)
-    items = [
-        Suggestion(
-            catalogue.item_ids[item], score, SOURCE_NAMES[source], why(source, titles[event] if tell else None, kind)
-        )
-        for item, score, source, event, tell, kind in zip(*(column.tolist() for column in told), strict=True)
-    ]
-    start, end = int(rows.offsets[user]), int(rows.offsets[user + 1])
-    return Slate(
-        slate_id=uuid.uuid4().hex,
-        user_id=user_id,
-        surface=surface,
-        intent=intent,
-        tier=TIER_NAMES[int(answer.shoppers.tier[user])],
-        items=tuple(items),
-        closed=_closed(state, answer, user),
-        withheld=verdict.counts_of(user),
-        shadow={} if not verdict.shadowed[start:end].any() else verdict.shadow_counts_of(user),
-        policy_digest=verdict.policy_digest,
-        reserved=False,
-    )
+    return State(bundle, policy, gate, Proposer(bundle, gate), bundle.mark)

@@ -1,0 +1,75 @@
+"""What may be asked of an engine? The arguments of its calls, checked and brought into one form."""
+
+from __future__ import annotations
+
+import datetime as dt
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from boundary.policy import Policy
+from boundary.words import INTENTS
+from recsys.propose import Request
+
+EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+LATEST = 253_402_300_799_999_999  # the last microsecond of the year 9999
+
+
+class EngineError(ValueError):
+    """A call that cannot be answered as it stands."""
+
+
+def policy_of(policy: Policy | str | Path) -> Policy:
+    """Return a policy, the one of a TOML file, or the shipped one of a name."""
+    if isinstance(policy, Policy):
+        return policy
+    return Policy.load(policy) if Path(policy).suffix else Policy.named(str(policy))
+
+
+def check(request: Request) -> None:
+    """Refuse a request that cannot be answered as it stands."""
+    if isinstance(request.n, bool) or not isinstance(request.n, int):
+        raise EngineError(f"`n` must be a whole number but got {request.n!r}")
+    if request.n < 0:
+        raise EngineError(f"`n` must be at least 0 but got {request.n}")
+    if request.intent not in INTENTS:
+        raise EngineError(f"`intent` must be one of {', '.join(INTENTS)} but got {request.intent!r}")
+    if not isinstance(request.surface, str) or not request.surface:
+        raise EngineError(f"`surface` must be a word but got {request.surface!r}")
+
+
+def check_id(user_id: str) -> None:
+    """Refuse an id that can be nobody's."""
+    if not user_id:
+        raise EngineError("`user_id` must name a shopper but is empty")
+    try:
+        user_id.encode()
+    except UnicodeEncodeError:
+        raise EngineError("`user_id` must be Unicode but has a lone surrogate") from None
+
+
+def session_ids(session: Sequence[str]) -> Sequence[str]:
+    """Return the ids of a session; a text is no list of them."""
+    if isinstance(session, str):
+        raise EngineError(f"`session` must be a list of item ids but got the text {session!r}")
+    return session
+
+
+def micros(now: dt.datetime | int | None) -> int:
+    """Return a moment as microseconds UTC; the clock's where it is None."""
+    if now is None:
+        return time.time_ns() // 1000
+    if isinstance(now, dt.datetime):
+        if now.tzinfo is None:
+            raise EngineError(f"`now` must have a time zone but got {now}; add tzinfo, e.g. datetime.UTC")
+        return (now - EPOCH) // dt.timedelta(microseconds=1)
+    if isinstance(now, bool) or not isinstance(now, int | np.integer) or not 0 <= now <= LATEST:
+        raise EngineError(f"`now` must be a time with a zone, or microseconds from 0 to {LATEST}, but got {now!r}")
+    return int(now)
+
+
+def iso(moment: int) -> str:
+    """Return microseconds UTC as ISO 8601 tells them."""
+    return (EPOCH + dt.timedelta(microseconds=moment)).isoformat()
