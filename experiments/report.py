@@ -30,6 +30,9 @@ Progress = Callable[[str, float], None]
 ROOMS = ("evaluate", "attack", "replay", "pressure", "tune", "shadow")
 EXPERIMENT = "cornerstore-report"
 SLOTS = 10
+PLAIN = {
+    "kept_profile": "quality kept by the profile's list", "kept": "quality kept by the whole slate", "fill": "slots filled",
+}  # fmt: skip
 TOLD = {
     "raw": "the recommender alone", "evidence": "nothing sensitive remembered", "doors": "nor anything sensitive shown",
     "default": "this policy", "crowd": "the same list for everybody",
@@ -127,6 +130,8 @@ def _frontier(folder: Path, figures: Mapping[str, float]) -> list[str]:
     base = int(figures["base.trial"]) if figures.get("base.found") else None
     shape = frontier.picture(trials, across="kept", up="leak", chosen=chosen, base=base, settings=paths)
     sentence = (folder / "recommended.txt").read_text(encoding="utf-8").strip()
+    for word, plain in PLAIN.items():
+        sentence = sentence.replace(f"{word} at least", f"{plain} at least")
     return [
         _section(
             "What do we lose if we are kinder?",
