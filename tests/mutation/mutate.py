@@ -92,10 +92,7 @@ class Judge:
 
     def __init__(self, drawn: list[Mutant], *, minutes: float, out: Path | None) -> None:
         self.drawn, self.minutes, self.out = drawn, minutes, out
-        self.failed = False
-
-    def pytest_runtest_logreport(self, report) -> None:
-        self.failed = self.failed or report.failed
+        self.told = ""
 
     def pytest_runtestloop(self, session) -> bool:
         items = [item for item in session.items if "ten_thousand" not in item.name]
@@ -103,7 +100,7 @@ class Judge:
         for item in items:
             begin = time.thread_time()
             if not self._passes(session, item, patience=600):
-                sys.exit(f"a test fails without any mutant: {item.nodeid}")
+                sys.exit(f"a test fails without any mutant: {item.nodeid}\n{self.told}")
             slow.append(time.thread_time() - begin)
         cost = dict(zip((item.nodeid for item in items), slow, strict=True))
         print(f"{len(items)} tests pass in {sum(slow):.0f} seconds of processor time", flush=True)
@@ -149,7 +146,7 @@ class Judge:
             for one, code in changes:
                 one.__code__ = code
             for item in items:
-                if not self._passes(session, item, patience=20 * cost[item.nodeid] + 20):
+                if not self._passes(session, item, patience=20 * cost[item.nodeid] + 3):
                     killer = item
                     break
         finally:
@@ -165,19 +162,20 @@ class Judge:
     def _passes(self, session, item, *, patience: float) -> bool:
         from _pytest.runner import runtestprotocol
 
-        self.failed = False
         signal.signal(signal.SIGALRM, _late)
-        signal.setitimer(signal.ITIMER_REAL, 30 * patience)
+        signal.setitimer(signal.ITIMER_REAL, 20 * patience)
         signal.setitimer(signal.ITIMER_VIRTUAL, patience)
         signal.signal(signal.SIGVTALRM, _late)
         try:
-            reports = runtestprotocol(item, log=False, nextitem=item)
+            reports = runtestprotocol(item, log=False, nextitem=None)
         except Late:
             return False
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)
             signal.setitimer(signal.ITIMER_VIRTUAL, 0)
-        return not any(report.failed for report in reports)
+        failed = [report for report in reports if report.failed]
+        self.told = failed[0].longreprtext if failed else ""
+        return not failed
 
 
 def _late(*_: object) -> None:
