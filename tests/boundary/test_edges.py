@@ -250,6 +250,31 @@ def test_complaints_tighten_their_family_and_fade() -> None:
 # --- both doors
 
 
+@pytest.mark.parametrize(
+    ("rule", "complaint", "before", "after"),
+    [
+        ("profile_share", "too_personal", 7, 5),
+        ("profile_share", "too_pushy", 7, 7),
+        ("promoted_share", "too_pushy", 5, 3),
+        ("promoted_share", "too_personal", 5, 5),
+    ],
+)
+def test_a_complaint_takes_slots_from_its_quota(rule: str, complaint: str, before: int, after: int) -> None:
+    """A step of a quarter off the share, in whole slots; a complaint of another family takes nothing."""
+    promoted = rule == "promoted_share"
+    things = catalogue([item(f"i{number}", promoted=promoted and number < 10) for number in range(20)])
+    rows = Candidates.of(
+        ["ann"], [0, 20], item_row=np.arange(20), score=np.ones(20), source=[0] * 10 + [0 if promoted else 1] * 10
+    )
+    world = replace(one_row(), catalogue=things, candidates=rows)
+    rules = only(rule, **({"promoted_share__most": 0.5} if promoted else {})).replace({"feedback.step": 0.25})
+    kept = [
+        replace(world, exposures=exposures(entries)).screen(rules).kept[:10].sum()
+        for entries in ([], [shown(-1, kind=complaint, ago=0)])
+    ]
+    assert kept == [before, after]
+
+
 def test_the_first_door_counts_what_it_turns_away() -> None:
     """Sensitive, unknown, old and unfit events never become evidence; each is counted by its reason."""
     things = catalogue([item("bread"), item("pill", category="medicine"), item("box", category=None), item("hint")], lift=[[1, 1, 1, 2]] * 2, z=[[0, 0, 0, 9]] * 2)  # fmt: skip
