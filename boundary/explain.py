@@ -77,7 +77,7 @@ def explain_row(policy: Policy, facts: Facts, enforced: int) -> list[RuleVerdict
             told.append(RuleVerdict(*common, bool(enforced & int(BIT[rule.reason])), None, None, None))
         else:
             try:
-                withheld = bool(rule(facts)[0])
+                withheld = bool(rule(facts)[0]) or (rule.spends and bool(enforced & int(BIT[rule.reason])))
                 value, limit = _number(rule.value(facts)), _number(rule.limit(facts))
                 remedy = rule.remedy(facts) if withheld else None
             except Exception:  # noqa: BLE001 (a broken rule withholds, here as in the gate)

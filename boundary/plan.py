@@ -12,7 +12,7 @@ from boundary.facts import Facts, ItemFacts, View
 from boundary.measure import EASED, NOTHING, SOURCES, Bits, Check, Checks, Flags, RowBits, judge_rows, scratch
 from boundary.rules import BIT
 from boundary.rules import kernel as quota
-from boundary.rules.base import BOUNDS, Measured, Quota, QuotaTerms, Rule
+from boundary.rules.base import BOUNDS, Measured, QuotaTerms, Rule
 from boundary.rules.guard import RULE_ERROR, SLATE_FULL
 from boundary.words import SOURCE_NAMES, Source
 
@@ -99,7 +99,7 @@ class Plan:
         self.shoppers = [one for one in live if one.rule.grain == "shopper"]
         checks, asked = _checks([one for one in live if one.rule.grain == "row"])
         self.checks = list(Checks.batches(checks))
-        spent, broken = _terms([one for one in live if one.rule.grain == "quota"])
+        spent, broken = _terms([one for one in live if one.rule.spends])
         self.quotas = Quotas(spent)
         self.asked = asked + broken + [one for one in live if one.rule in yields] + self.items.left
 
@@ -145,6 +145,7 @@ class Quotas:
             np.array([term.promoted_only for term in terms], np.bool_),
             np.array([term.first for term in terms], np.int64),
             np.array([term.second for term in terms], np.int64),
+            np.array([term.days for term in terms], np.float64),
             np.array([term.by_brand for term in terms], np.bool_),
             np.array([term.share for term in terms], np.float64),
             np.array([-1 if term.eased_by is None else EASED.index(term.eased_by) for term in terms], np.int64),
@@ -154,13 +155,15 @@ class Quotas:
     def spend(self, facts: Facts, users: Users, rows: RowBits, kept: Flags) -> None:
         """Keep the rows that no quota forbids, and give the others their reason."""
         length = min(max(int(facts.context.n), 0), 1 << 40)
-        things = facts.catalogue
+        things, entries = facts.catalogue, facts.exposures
         width = max(len(things.category_names), len(things.brand_names))
         quota.spend_quotas(
-            users, facts.candidates.offsets, facts.candidates.item_row, rows.judged, rows.twin,
-            BIT["not_a_candidate"], length,
+            users, facts.reads, facts.candidates.offsets, facts.candidates.item_row, rows.judged, rows.twin,
+            BIT["not_a_candidate"], length, entries.offsets, entries.item_row, entries.kind, entries.at,
+            int(facts.context.now),
             things.things, *self.columns, facts.eases, self.bit, BIT[SLATE_FULL],
-            scratch("crowds", (len(self.bit), width), np.int32, 0), kept, rows.enforced, rows.shadowed,
+            scratch("crowds", (len(self.bit), width), np.int32, 0),
+            scratch("shown", (len(self.bit), width), np.int32, -1), kept, rows.enforced, rows.shadowed,
         )  # fmt: skip
 
 
@@ -186,7 +189,7 @@ def _terms(rules: Iterable[Placed]) -> tuple[list[tuple[Placed, QuotaTerms]], li
     spent, broken = [], []
     for one in rules:
         try:
-            terms = one.rule.terms() if isinstance(one.rule, Quota) else None
+            terms = one.rule.terms()
         except Exception:  # noqa: BLE001 (it is asked, and breaks again)
             broken.append(one)
             continue

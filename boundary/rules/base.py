@@ -86,6 +86,7 @@ class Rule(BaseModel):
             shopper, the context and messages, else ``row``.
         bound: whether the value must be ``at most``, ``at least`` or ``below`` the limit.
         yields_to_optin: a shopper's opt-in to a sensitive family changes the verdict.
+        spends: the rule has ``terms`` that the kernel spends down the ranked rows.
         enforce: apply it, only count it, or leave it out.
         sources: the rule judges rows of these sources.
         surfaces: the rule judges on these surfaces; null is everywhere.
@@ -98,6 +99,7 @@ class Rule(BaseModel):
     grain: ClassVar[Grain] = "row"
     bound: ClassVar[Bound] = "at most"
     yields_to_optin: ClassVar[bool] = False
+    spends: ClassVar[bool] = False
 
     enforce: Enforcement
     sources: Annotated[tuple[SourceName, ...], _as_set(SOURCE_NAMES)]
@@ -120,6 +122,10 @@ class Rule(BaseModel):
         fine = value <= most if self.bound == "at most" else value >= most if self.bound == "at least" else value < most
         withheld: Flags = ~fine
         return withheld if withheld.shape == (facts.size,) else np.broadcast_to(withheld, (facts.size,))
+
+    def terms(self) -> QuotaTerms | None:
+        """Return what the kernel spends down the slate; None is no cap."""
+        raise NotImplementedError
 
     def remedy(self, facts: Facts) -> str | None:  # noqa: ARG002 (for the subclass)
         """Say what would change the verdict of a single row; None where nothing the shopper or time does would."""
@@ -170,6 +176,7 @@ class QuotaTerms:
     eased_by: Family | None = None
     first: int = 0
     second: int = 0
+    days: float = 0.0
     by_brand: bool = False
 
 
@@ -177,10 +184,7 @@ class Quota(Rule):
     """A rule about the slate as a whole: the kernel spends it down the ranked rows."""
 
     grain: ClassVar[Grain] = "quota"
-
-    def terms(self) -> QuotaTerms | None:
-        """Return the quota for the kernel; None is no cap."""
-        raise NotImplementedError
+    spends: ClassVar[bool] = True
 
     def value(self, facts: View) -> Values:  # noqa: ARG002
         """Withhold nothing: a quota has no verdict on a row alone, unless its terms cannot be read."""

@@ -10,6 +10,7 @@ from pydantic import Field
 from boundary import kernel
 from boundary.facts import Facts, View
 from boundary.measure import Measure
+from boundary.rules import kernel as quota
 from boundary.rules.base import (
     Bound,
     Count,
@@ -18,6 +19,7 @@ from boundary.rules.base import (
     Flags,
     Grain,
     Measured,
+    QuotaTerms,
     Rule,
     Values,
     Words,
@@ -62,7 +64,19 @@ class ItemCap(WindowCap):
     counts: ClassVar[int] = kernel.SHOWN_ITEM
 
 
-class CategoryCap(WindowCap):
+class WideCap(WindowCap):
+    """A cap that several rows of one slate share: what the slate shows already counts like what was shown before."""
+
+    spends: ClassVar[bool] = True
+
+    def terms(self) -> QuotaTerms | None:
+        if self.times is None:
+            return None
+        by_brand = self.scope == "brand"
+        return QuotaTerms(quota.WINDOW, first=self.times, days=self.days, by_brand=by_brand, eased_by=Family.FREQUENT)
+
+
+class CategoryCap(WideCap):
     """Items of this category were shown to the shopper too often in the window."""
 
     reason: ClassVar[str] = "category_cap"
@@ -70,7 +84,7 @@ class CategoryCap(WindowCap):
     counts: ClassVar[int] = kernel.SHOWN_CATEGORY
 
 
-class BrandCap(WindowCap):
+class BrandCap(WideCap):
     """Items of this brand were shown to the shopper too often in the window."""
 
     reason: ClassVar[str] = "brand_cap"

@@ -6,7 +6,9 @@ from __future__ import annotations
 import numba
 import numpy as np
 
-SHARE, LEAD, GAP, CROWD = 0, 1, 2, 3
+SHARE, LEAD, GAP, CROWD, WINDOW = 0, 1, 2, 3, 4
+DAY = 86_400_000_000
+ENTRY_SHOWN = 0
 
 _compiled = numba.njit(cache=True, nogil=True, error_model="numpy")
 
@@ -21,10 +23,21 @@ def count_slot(things, item_row, judged, covered, by_brand, tally, quota, row, c
 
 
 @_compiled
+def count_shown(things, items, kinds, times, first, last, since, by_brand, code):
+    """Count a user's entries ``first`` to ``last`` that show items of a category or brand later than ``since``."""
+    shown = 0
+    for entry in range(first, last):
+        item = items[entry]
+        if kinds[entry] == ENTRY_SHOWN and times[entry] > since and 0 <= item < len(things):
+            shown += (things[item]["brand"] if by_brand else things[item]["category"]) == code
+    return shown
+
+
+@_compiled
 def spend_quotas(
-    users, row_offsets, item_row, judged, twin, twin_bit, length, things, kind, enforced, covered,
-    promoted_only, first, second,
-    by_brand, share, eased_by, ease, bit, full_bit, tally, out_kept, out_enforced, out_shadowed,
+    users, reads, row_offsets, item_row, judged, twin, twin_bit, length, entry_offsets, entry_items, entry_kinds,
+    entry_times, now, things, kind, enforced, covered, promoted_only, first, second, days,
+    by_brand, share, eased_by, ease, bit, full_bit, tally, shown, out_kept, out_enforced, out_shadowed,
 ):  # fmt: skip
     """Walk down each user's ranked rows and keep those that no slate quota forbids; rows are only ever removed.
 
@@ -32,12 +45,14 @@ def spend_quotas(
     item. A user gets at most ``length`` slots. There are Q quotas, (Q,) each: ``kind``, whether it is ``enforced`` or
     only noted, ``covered`` (Q, sources + 1), whether it counts ``promoted_only`` (these come last), two numbers, a
     ``share``, which line of ``ease`` (families, U) it is multiplied by (-1 is none), and its ``bit``. ``things`` (I,)
-    is ``Catalogue.things``; ``tally`` is scratch (Q, categories or brands, zeros).
+    is ``Catalogue.things``; ``tally`` and ``shown`` are scratch (Q, categories or brands, zeros and -1). Entries are
+    grouped by user; of a user whose ``reads`` is False none is looked at.
 
     SHARE keeps at most that share of ``length`` rows; a promoted share must hold of the slots really filled as well, so
     where a slate stays short the walk is done again with a lower cap. LEAD keeps none in first place. GAP wants
     ``first`` other slots between two. CROWD keeps at most ``first`` of one category (or brand) in any ``second`` slots
-    that follow each other.
+    that follow each other. WINDOW keeps no second one of a category (or brand) where the slots so far and what was
+    shown in the last ``days`` are ``first`` already; whether a first one may be shown, its row rule has judged.
     """
     quotas = len(kind)
     counted = np.empty(quotas, np.int64)
@@ -96,7 +111,18 @@ def spend_quotas(
                         over = last[quota] >= 0 and kept - last[quota] - 1 < first[quota]
                     else:
                         code = things[item]["brand"] if by_brand[quota] else things[item]["category"]
-                        over = code >= 0 and tally[quota, code] >= first[quota]
+                        if kind[quota] == CROWD:
+                            over = code >= 0 and tally[quota, code] >= first[quota]
+                        elif code >= 0 and tally[quota, code] > 0:
+                            if shown[quota, code] < 0:
+                                end = entry_offsets[user + 1] if reads[user] else entry_offsets[user]
+                                shown[quota, code] = count_shown(
+                                    things, entry_items, entry_kinds, entry_times, entry_offsets[user], end,
+                                    now - np.int64(np.round(days[quota] * DAY)), by_brand[quota], code,
+                                )  # fmt: skip
+                            left = first[quota] * (ease[eased_by[quota], user] if eased_by[quota] >= 0 else 1.0)
+                            left = max(np.floor(left + 1e-6), min(np.float64(first[quota]), 1.0))
+                            over = shown[quota, code] + tally[quota, code] + 1 > left
                     if over and enforced[quota]:
                         out_enforced[row] |= bit[quota]
                         refused = True
@@ -116,11 +142,21 @@ def spend_quotas(
                         if kept >= second[quota] - 1:
                             left_behind = slots[kept - second[quota] + 1]
                             count_slot(things, item_row, judged, covered, by_brand, tally, quota, left_behind, -1)
+                    elif kind[quota] == WINDOW:
+                        code = things[item]["brand"] if by_brand[quota] else things[item]["category"]
+                        if code >= 0:
+                            tally[quota, code] += 1
                 kept += 1
             for quota in range(others):
                 if kind[quota] == CROWD:
                     for slot in range(max(kept - second[quota] + 1, 0), kept):
                         count_slot(things, item_row, judged, covered, by_brand, tally, quota, slots[slot], -1)
+                elif kind[quota] == WINDOW:
+                    for slot in range(kept):
+                        thing = things[item_row[slots[slot]]]
+                        code = thing["brand"] if by_brand[quota] else thing["category"]
+                        if code >= 0:
+                            tally[quota, code], shown[quota, code] = 0, -1
             again = False
             if kept < length:
                 for quota in range(quotas):

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from shop import DAY, DEFAULT, NOW, World, random_world
-from test_laws import policies, shops, worlds
+from test_laws import long_lists, policies, shops, spending, worlds
 
 from boundary import Context, Policy, kernel
 from boundary.claims import Claim
@@ -163,16 +163,30 @@ def test_what_is_asked_of_one_row_is_what_is_asked_of_all(world: World) -> None:
 
 
 def spend_slowly(
-    world: World, verdict_rows: list[int], open_rows: Any, rules: list[Quota], n: int, ease: Any, guest: bool
-) -> dict[int, set[str]]:
+    world: World, verdict_rows: list[int], open_rows: Any, rules: list[Rule], n: int, ease: Any, guest: bool,
+    shown: list[tuple[int, int]],
+) -> dict[int, set[str]]:  # fmt: skip
     """Spend the quotas of one user's rows: walk, look back, and begin again with less where the slate stays short."""
     rows, things = world.candidates, world.catalogue
 
-    def share(rule: Quota) -> float:
+    def room(rule: Rule, slate: list[int], row: int) -> bool:
+        """Say whether a cap over days has room for one more, with those shown before and those in the slate."""
+        terms = rule.terms()
+        codes = things.brand if terms.by_brand else things.category
+        code = codes[rows.item_row[row]]
+        alike = sum(codes[rows.item_row[other]] == code for other in slate)
+        if code < 0 or not alike:
+            return True
+        since = world.context.now - round(terms.days * 86_400_000_000)
+        before = sum(at > since and 0 <= item < things.items and codes[item] == code for item, at in shown)
+        left = terms.first * (1.0 if guest else float(ease[terms.eased_by]))
+        return before + alike < max(math.floor(left + 1e-6), min(terms.first, 1))
+
+    def share(rule: Rule) -> float:
         terms = rule.terms()
         return terms.share * (1.0 if guest or terms.eased_by is None else float(ease[terms.eased_by]))
 
-    def concerns(rule: Quota, row: int) -> bool:
+    def concerns(rule: Rule, row: int) -> bool:
         told = SOURCE_NAMES[rows.source[row]] in rule.sources
         return told and (not rule.terms().promoted_only or bool(things.promoted[rows.item_row[row]]))
 
@@ -202,6 +216,8 @@ def spend_slowly(
                     over = not slate
                 elif terms.kind == quota.GAP:
                     over = bool(before) and len(slate) - before[-1] - 1 < terms.first
+                elif terms.kind == quota.WINDOW:
+                    over = not room(rule, slate, row)
                 else:
                     codes = things.brand if terms.by_brand else things.category
                     code = codes[rows.item_row[row]]
@@ -224,11 +240,12 @@ def spend_slowly(
             return told
 
 
-@given(worlds(), policies(), st.sampled_from([0, 1, 2, 4, 10]))
-def test_quotas_are_spent_as_the_slow_way_spends_them(world: World, rules: Policy, n: int) -> None:
+@given(st.tuples(worlds(), policies()) | st.tuples(long_lists(), spending()), st.sampled_from([0, 1, 2, 4, 10, 30]))
+def test_quotas_are_spent_as_the_slow_way_spends_them(asked: tuple[World, Policy], n: int) -> None:
     """Row for row the same reasons, and so the same slate."""
+    world, rules = asked
     verdict, facts = world.screen(rules, n=n), facts_of(world, rules)
-    quotas = [rule for rule in RULES.values() if issubclass(rule, Quota)]
+    quotas = [rule for rule in RULES.values() if rule.spends]
     bits = np.bitwise_or.reduce([BIT[rule.reason] for rule in quotas] + [BIT[SLATE_FULL]])
     twin = BIT["not_a_candidate"]
     for user in range(world.candidates.users):
@@ -245,10 +262,19 @@ def test_quotas_are_spent_as_the_slow_way_spends_them(world: World, rules: Polic
             )
             open_rows[row] &= not misplaced and key[1] < len(SOURCE_NAMES)
             seen.add(key)
+        for rule in found:
+            if not isinstance(rule, Quota) and rule.spends and rule.enforce == "enforce":
+                over, codes = rule(facts), [SOURCE_NAMES.index(name) for name in rule.sources]
+                open_rows |= {
+                    r: ok and not (over[r] and world.candidates.source[r] in codes) for r, ok in open_rows.items()
+                }
         ease = {family: values[user] for family, values in facts.shoppers.ease.items()}
-        slow = spend_slowly(
-            world, mine, open_rows, [r for r in found if isinstance(r, Quota)], n, ease, tier == Tier.GUEST
-        )
+        entries = facts.exposures
+        told = range(*entries.offsets[user : user + 2]) if tier != Tier.GUEST else range(0)
+        shown = [
+            (int(entries.item_row[e]), int(entries.at[e])) for e in told if ENTRY_KINDS[entries.kind[e]] == "shown"
+        ]
+        slow = spend_slowly(world, mine, open_rows, [r for r in found if r.spends], n, ease, tier == Tier.GUEST, shown)
         for row, reasons in slow.items():
             assert set(verdict.reasons(row)) == reasons
             assert verdict.kept[row] == (not reasons)

@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from shop import DEFAULT, NOW, QUOTAS, SENSITIVE, World, item, random_world
+from shop import DEFAULT, NOW, SENSITIVE, World, item, random_world
 
 from boundary import Catalogue, Context, Gate, Policy, Verdict
 from boundary.policy import direction_of
@@ -40,6 +40,7 @@ LADDERS: dict[str, list[Any]] = {  # values of a setting, from strict to loose w
     "days": [0, 1, 7, 30, 90],
     "of": [1, 3, 10],
 }
+SPENDING = [name for name, rule in DEFAULT.rules.items() if rule.spends]
 SHARES = ("single_trace", "promoted_share", "profile_share")
 
 seeds = st.integers(0, 2**32 - 1)
@@ -67,6 +68,26 @@ def policies(draw: st.DrawFn) -> Policy:
 @st.composite
 def worlds(draw: st.DrawFn) -> World:
     return replace(random_world(draw(shops)), context=draw(contexts))
+
+
+@st.composite
+def long_lists(draw: st.DrawFn) -> World:
+    """Return a shop whose lists are long enough for quotas to meet."""
+    return replace(random_world(draw(st.integers(100, 139)), items=30, rows=40), context=draw(contexts))
+
+
+@st.composite
+def spending(draw: st.DrawFn) -> Policy:
+    """Return a policy of quotas and of caps that one slate can reach, and of hardly any other rule."""
+    changes: dict[str, Any] = {
+        f"rules.{name}.enforce": draw(st.sampled_from(ENFORCEMENTS)) if rule.spends else "off"
+        for name, rule in DEFAULT.rules.items()
+    }
+    for name in ("category_cap", "brand_cap"):
+        changes[f"rules.{name}.times"] = draw(st.integers(1, 6))
+    changes["rules.crowded.most"] = draw(st.integers(1, 4))
+    changes["rules.profile_share.most"] = draw(st.sampled_from([0.3, 0.7, 1.0]))
+    return Policy.from_dict(DEFAULT.replace(changes).to_dict() | {"overrides": {}})
 
 
 def _ordered(reason: str) -> list[str]:
@@ -201,7 +222,7 @@ def test_a_stricter_row_rule_keeps_a_subset(name: str, setting: str, world: Worl
         ladder = _ladder(rule.reason, setting)
         ladder = ladder if direction_of(type(rule), setting) == "lower" else ladder[::-1]
     low, high = sorted(data.draw(st.tuples(*[st.integers(0, len(ladder) - 1)] * 2)))
-    base = DEFAULT.replace({f"rules.{quota}.enforce": "off" for quota in QUOTAS})
+    base = DEFAULT.replace({f"rules.{other}.enforce": "off" for other in SPENDING if other != name})
     base = Policy.from_dict(base.to_dict() | {"overrides": {}})
     strict, loose = (
         world.screen(base.replace({f"rules.{name}.{setting}": ladder[place]}), n=ROOM) for place in (low, high)
@@ -231,7 +252,7 @@ def test_a_rule_more_never_lets_a_row_pass(world: World, rules: Policy, name: st
 
 
 def _quota_reasons() -> list[str]:
-    return [*dict.fromkeys(DEFAULT.rules[name].reason for name in QUOTAS), SLATE_FULL, "not_a_candidate"]
+    return [*dict.fromkeys(DEFAULT.rules[name].reason for name in SPENDING), SLATE_FULL, "not_a_candidate"]
 
 
 @given(worlds(), policies(), st.integers(0, 12), st.integers(0, 12))
@@ -242,9 +263,10 @@ def test_row_reasons_do_not_depend_on_the_number_of_slots(world: World, rules: P
     np.testing.assert_array_equal(few.enforced & ~quotas, many.enforced & ~quotas)
 
 
-@given(worlds(), policies())
-def test_no_quota_is_exceeded(world: World, rules: Policy) -> None:
+@given(st.tuples(worlds(), policies()) | st.tuples(long_lists(), spending()))
+def test_no_quota_is_exceeded(case: tuple[World, Policy]) -> None:
     """What is shown satisfies every quota in force, counted again from the slate itself."""
+    world, rules = case
     verdict, rows, things = world.screen(rules), world.candidates, world.catalogue
     shoppers, asked = world.meet(rules), world.context
     for user in range(rows.users):
@@ -276,6 +298,34 @@ def test_no_quota_is_exceeded(world: World, rules: Policy) -> None:
                     window = slice(start, start + terms.second)
                     ours = codes[window][counted[window] & (codes[window] >= 0)]
                     assert np.bincount(ours, minlength=1).max() <= terms.first
+
+
+@given(long_lists(), spending())
+def test_no_cap_over_days_is_exceeded_with_the_slate_itself(world: World, rules: Policy) -> None:
+    """What was shown in the window and what the slate shows are together within each cap, slot by slot."""
+    verdict, rows, things = world.screen(rules, n=ROOM), world.candidates, world.catalogue
+    shoppers, entries = world.meet(rules), world.exposures
+    for user in range(rows.users):
+        tier = Tier(int(shoppers.tier[user]))
+        if tier == Tier.GUEST or entries is None:
+            continue
+        items = rows.item_row[verdict.kept_rows(user)]
+        sources = rows.source[verdict.kept_rows(user)]
+        mine = slice(int(entries.offsets[user]), int(entries.offsets[user + 1]))
+        shown = (entries.kind[mine] == 0) & (entries.item_row[mine] >= 0) & (entries.item_row[mine] < things.items)
+        past, times = entries.item_row[mine][shown], entries.at[mine][shown]
+        for rule in rules.rules_for(surface=world.context.surface, intent=world.context.intent, tier=tier).values():
+            if rule.reason not in {"item_cap", "category_cap", "brand_cap"} or rule.enforce != "enforce":
+                continue
+            if rule.times is None:  # type: ignore[attr-defined]
+                continue
+            scope = {"item_cap": np.arange(things.items), "category_cap": things.category, "brand_cap": things.brand}
+            codes = scope[rule.reason]
+            recent = codes[past[times > world.context.now - round(rule.days * 86_400e6)]]  # type: ignore[attr-defined]
+            for place, one in enumerate(items):
+                if SOURCE_NAMES[sources[place]] in rule.sources and codes[one] >= 0:
+                    total = (recent == codes[one]).sum() + (codes[items[: place + 1]] == codes[one]).sum()
+                    assert total <= rule.times  # type: ignore[attr-defined]
 
 
 @given(worlds())
