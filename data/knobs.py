@@ -23,7 +23,7 @@ class Knobs:
     Examples:
         >>> Knobs(promotions=1.2)
         Traceback (most recent call last):
-        boundary.tables.TableError: `promotions` must be between 0 and 0.5 but got 1.2
+        boundary.errors.TableError: `promotions` must be between 0 and 0.5 but got 1.2
     """
 
     end: dt.date = dt.date(2026, 1, 5)
