@@ -9,7 +9,7 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -55,6 +55,11 @@ __all__ = [
     "remembered",
 ]
 
+if TYPE_CHECKING:
+    from boundary.taxonomy import Taxonomy
+    from recsys.fitting import Step
+    from recsys.shop import Choice
+
 log = logging.getLogger("cornerstore")
 TRIES = 5  # how often a call reads again when another call of the same shopper came between
 BESIDE = "beside"  # the ledger that belongs to a bundle's directory
@@ -83,6 +88,55 @@ class Engine:
         self.aliases = Aliases()
         self._changing = threading.RLock()
         self._state = _state(bundle, policy or bundle.policy)
+
+    @classmethod
+    def fit(
+        cls,
+        events: pl.DataFrame | str | Path,
+        catalogue: pl.DataFrame | str | Path,
+        customers: pl.DataFrame | str | Path | None = None,
+        *,
+        taxonomy: Taxonomy,
+        policy: Policy | str | Path = "default",
+        choice: Choice | None = None,
+        ledger: str | Ledger | None = None,
+        now: dt.datetime | int | None = None,
+        seed: int = 7,
+        rejects: str | Path | None = None,
+        tell: Step | None = None,
+    ) -> Engine:
+        """Fit a shop and open it; ``save`` keeps what was fitted.
+
+        Args:
+            events: a frame, or the path of a Parquet or CSV file; columns as in ``boundary.tables``.
+            catalogue: likewise.
+            customers: likewise; without them nobody has agreed to anything, and everybody gets the crowd shelf.
+            taxonomy: which categories are sensitive.
+            policy: as in ``load``.
+            choice: model, settings and weights; see ``recsys.shop.default_choice``.
+            ledger: as in ``load``, but none by default: what was not saved stands beside nothing.
+            now: events after it are left out; the moment after the last one where it is None.
+            seed: of everything random, where no ``choice`` says otherwise.
+            rejects: folder for the rows that cannot be used, each with its reason.
+            tell: is told what is being done, and how much of it is done.
+
+        Raises:
+            TableError: a column is missing, or there are bad rows and no ``rejects`` to keep them in.
+            PolicyError: the policy has mistakes.
+            ModelError: there is no such model or setting.
+        """
+        from recsys.shop import checked_shop, default_choice, fit_shop, latest
+
+        shop = checked_shop(events, catalogue, customers, rejects=rejects)
+        rules = policy_of(policy)
+        bundle = fit_shop(
+            shop, taxonomy=taxonomy, policy=rules, choice=choice or default_choice(seed),
+            now=latest(shop.events) if now is None else micros(now), tell=tell,
+        )  # fmt: skip
+        keep = rules.longest_window_days
+        engine = cls(bundle, ledger=open_or_down(ledger, keep_days=keep) if isinstance(ledger, str) else ledger)
+        engine.warm_up()
+        return engine
 
     @classmethod
     def load(

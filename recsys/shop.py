@@ -98,6 +98,34 @@ def read_shop(folder: str | Path, *, rejects: str | Path, console: Console) -> S
     return Shop(tables["events"].rows, tables["catalogue"].rows, None if customers is None else customers.rows)
 
 
+def checked_shop(
+    events: pl.DataFrame | str | Path,
+    catalogue: pl.DataFrame | str | Path,
+    customers: pl.DataFrame | str | Path | None,
+    *,
+    rejects: str | Path | None,
+) -> Shop:
+    """Validate three tables; bad rows are written to the folder ``rejects``, with their reason.
+
+    Raises:
+        TableError: a column is missing, a file cannot be read, or there are bad rows and no folder to keep them in.
+    """
+    given = {"events": events, "catalogue": catalogue, "customers": customers}
+    tables = {name: read_table(source, name) for name, source in given.items() if source is not None}
+    for name, table in tables.items():
+        if not len(table.rejects):
+            continue
+        if rejects is None:
+            reason, count = table.rejects["reason"].value_counts(sort=True).row(0)
+            raise TableError(
+                f"{name}: {len(table.rejects):,} bad rows, most of them {reason} ({count:,}): "
+                "mend them, or give `rejects`, a folder to keep them in"
+            )
+        write_rejects(table, Path(rejects) / f"{name}.parquet")
+    known = tables.get("customers")
+    return Shop(tables["events"].rows, tables["catalogue"].rows, None if known is None else known.rows)
+
+
 def tell_rejects(table: Table, path: Path, console: Console) -> None:
     """Write what was rejected and say how much and why."""
     console.print(f"{table.name}: {len(table.rows):,} rows")

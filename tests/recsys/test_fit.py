@@ -1,0 +1,52 @@
+"""An engine is fitted from a shop's tables in one call, and is then the engine that is loaded."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import polars as pl
+import pytest
+from corner import NOW, POLICY, SENSITIVE, catalogue_frame, customers_frame, events_frame, shopper
+
+from boundary.errors import TableError
+from boundary.ledger import open_ledger
+from recsys.engine import Engine
+from recsys.interactions import Weighing
+from recsys.shop import Choice
+
+CHOICE = Choice("als", {"factors": 6, "iterations": 4, "regularization": 1.0}, Weighing({"purchase": 1.0}), 3)
+
+
+def fitted(events: pl.DataFrame | Path, **more: object) -> Engine:
+    """Fit the small shop."""
+    return Engine.fit(
+        events, catalogue_frame(), customers_frame(), taxonomy=SENSITIVE, policy=POLICY, choice=CHOICE, now=NOW,
+        ledger=open_ledger("sqlite://"), **more,  # type: ignore[arg-type]
+    )  # fmt: skip
+
+
+def test_what_is_fitted_saved_and_loaded_suggests_the_same(tmp_path: Path):
+    """Also where the events come from a file."""
+    events_frame().write_parquet(tmp_path / "events.parquet")
+    engine = fitted(tmp_path / "events.parquet")
+    engine.save(tmp_path / "bundle")
+    loaded = Engine.load(tmp_path / "bundle", ledger="sqlite://")
+    one, other = (which.score(shopper(3), now=NOW, reserve=False) for which in (engine, loaded))
+    assert one.items == other.items
+    assert "personal" in {item.source for item in one.items}
+    assert engine.bundle.facts["fitted_for"] == NOW
+
+
+def test_bad_rows_are_kept_or_refused_but_never_dropped(tmp_path: Path):
+    """Without a folder for them the fit does not begin; with one they lie there with their reason."""
+    bad = pl.concat([events_frame(), events_frame().head(2).with_columns(quantity=pl.lit(-1.0))])
+    with pytest.raises(TableError, match=r"events: 2 bad rows, most of them quantity.* give `rejects`"):
+        fitted(bad)
+    fitted(bad, rejects=tmp_path)
+    assert len(pl.read_parquet(tmp_path / "events.parquet")) == 2
+
+
+def test_a_missing_column_is_named():
+    """One line with the mend."""
+    with pytest.raises(TableError, match="column 'item_id' is missing"):
+        fitted(events_frame().drop("item_id"))
