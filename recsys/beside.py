@@ -15,7 +15,8 @@ from boundary.gate import Gate
 
 if TYPE_CHECKING:
     from boundary.policy import Policy
-    from recsys.engine import Answer, Engine
+    from recsys.answer import Answer
+    from recsys.engine import Engine
 
 log = logging.getLogger("cornerstore")
 BROKEN = "broken"
