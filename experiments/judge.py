@@ -20,11 +20,10 @@ from experiments.light_attack import LightAttacker
 from experiments.pressure import pushed, upsell_ratios
 from experiments.space import PROPOSING
 from experiments.visits import Proposal, Stage, reblind, screen, shown, some_users
-from recsys.engine import Engine
 from recsys.evidence import purchases
 from recsys.fitting import activity
 from recsys.propose import Request
-from recsys.quality import discoveries, ndcg, without_boundary
+from recsys.quality import discoveries, ndcg, raw_lists, without_boundary
 from recsys.shop import Choice, Shop, fit_shop
 
 if TYPE_CHECKING:
@@ -96,7 +95,7 @@ class Judge:
         after = History.from_frame(bundles.later, ids, self.catalogue.row_of)
         self._truth = discoveries(before, after, items=items)
         tell("ranking without the boundary", 0.0)
-        raw = Engine(bundles.raw, ledger=None, policy=bundles.raw.policy).unbounded(ids, k=space.n, now=bundles.cut)
+        raw = raw_lists(bundles.raw, ids, k=space.n, now=bundles.cut)
         self._judged_users = ndcg(raw.offsets, raw.item_row, self._truth, k=space.n)
         self.raw = float(np.nanmean(self._judged_users)) if np.isfinite(self._judged_users).any() else float("nan")
         self._attacker = _attacker(before, bundle.catalogue, space, seed)

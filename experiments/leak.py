@@ -34,8 +34,7 @@ from experiments.judge import FREE, Bundles, fit_both
 from experiments.leak_found import Labels, Leak, Terms
 from experiments.leak_page import write_page
 from experiments.visits import LabError
-from recsys.engine import Engine
-from recsys.quality import discoveries, ndcg, temporal_cut
+from recsys.quality import discoveries, ndcg, raw_lists, temporal_cut
 from recsys.shop import latest
 
 if TYPE_CHECKING:
@@ -122,7 +121,7 @@ def listed(
     alone = Households(bundles.raw, now=home.now)
     raw_learned = alone.crossed(policy, everything, parts=terms.parts, seed=terms.seed)
     whole = home.crossed(policy, admitted, parts=1, seed=terms.seed)
-    raw = Engine(bundles.raw, ledger=None, policy=bundles.raw.policy).unbounded(home.ids, k=n, now=home.now)
+    raw = raw_lists(bundles.raw, home.ids, k=n, now=home.now)
 
     def withheld(part: Learned) -> npt.NDArray[np.bool_]:
         return home.sensitive | proxies_of(part.bundle, policy)

@@ -20,6 +20,7 @@ from experiments.visits import LabError, some_users
 from recsys.batch import slate_rows
 from recsys.demo import by_family
 from recsys.engine import Answer, Engine
+from recsys.quality import raw_lists
 from recsys.report import SOURCE_COLOURS, bars, withheld_chart
 
 if TYPE_CHECKING:
@@ -256,7 +257,7 @@ def _shadow(folder: Path) -> list[str]:
 
 def _examples(engine: Engine, answer: Answer, ids: list[str], now: int, count: int = 3) -> list[str]:
     """Lay the recommender's own list beside the slate for the shoppers on whose lists most was withheld."""
-    raw = engine.unbounded(ids, k=SLOTS, now=now)
+    raw = raw_lists(engine.bundle, ids, k=SLOTS, now=now)
     rows, verdict, titles = answer.candidates, answer.verdict, engine.bundle.titles
     bits = engine.gate.catalogue.family_bits
     sensitive = np.bincount(

@@ -22,7 +22,7 @@ from boundary.words import Source, Tier
 from recsys.batch import Order, merge_parts, score_users, slate_rows
 from recsys.bundle import Bundle
 from recsys.engine import Answer, Engine
-from recsys.quality import discoveries, ndcg, temporal_cut, without_boundary
+from recsys.quality import discoveries, ndcg, raw_lists, temporal_cut, without_boundary
 from recsys.shop import Choice, Shop, fit_shop
 
 Tell = Callable[[str, float], None]
@@ -39,7 +39,7 @@ class Comparison:
     profile: float
     slate: float
     cut: int
-    raw_engine: Engine
+    raw_bundle: Bundle
     engine: Engine
     raw_answer: Any
     answer: Answer
@@ -61,14 +61,13 @@ def compare(shop: Shop, *, taxonomy: Taxonomy, policy: Policy, choice: Choice, t
     tell("comparing the lists", 0.9)
     engine = Engine(bundle, ledger=None)
     profile = Engine(bundle, ledger=None, policy=policy.replace({"rules.profile_share.most": 1.0}))
-    raw_engine = Engine(raw_bundle, ledger=None, policy=open_policy)
     users = [user for user in bundle.user_ids if user]
     later = shop.events.filter(pl.col("at").dt.timestamp("us") > cut)
     after = History.from_frame(later, users, bundle.catalogue.row_of)
     truth = discoveries(bundle.history, after, items=bundle.catalogue.items)
     answer = engine.score_block(users, n=AT, now=cut, read_ledger=False)
     own = profile.score_block(users, n=AT, now=cut, read_ledger=False)
-    raw = raw_engine.unbounded(users, k=AT, now=cut)
+    raw = raw_lists(raw_bundle, users, k=AT, now=cut)
     scores = {
         "raw": ndcg(raw.offsets, raw.item_row, truth, k=AT),
         "slate": ndcg(*_kept(answer), truth, k=AT),
@@ -79,7 +78,7 @@ def compare(shop: Shop, *, taxonomy: Taxonomy, policy: Policy, choice: Choice, t
         households=int(np.isfinite(scores["raw"]).sum()),
         **{name: float(np.nanmean(values)) for name, values in scores.items()},
         cut=cut,
-        raw_engine=raw_engine,
+        raw_bundle=raw_bundle,
         engine=engine,
         raw_answer=raw,
         answer=answer,

@@ -36,7 +36,6 @@ from recsys.beside import Beside
 from recsys.bundle import Bundle
 from recsys.forgetting import Mark, scrub
 from recsys.memory import exposures_of, remember, spread_out
-from recsys.models import TopK
 from recsys.people import copies_of
 from recsys.privacy import Aliases
 from recsys.propose import Proposer, Request
@@ -332,12 +331,6 @@ class Engine:
         if read_ledger:
             return self._answer(state, user_ids, request)
         return self._answer(state, user_ids, request, exposures=Exposures.empty(len(user_ids)))
-
-    def unbounded(self, user_ids: Sequence[str], *, k: int, now: dt.datetime | int) -> TopK:
-        """Return what the recommender alone would list: for measuring against, never to be shown."""
-        state = self._current()
-        rows = np.fromiter((state.bundle.user_row.get(user, -1) for user in user_ids), np.int64, len(user_ids))
-        return state.proposer.unbounded(state.bundle.history.take(rows), k=k, now=micros(now))
 
     def slates(self, answer: Answer, *, surface: str, intent: str) -> list[Slate]:
         """Put a block's answer into slates, one a user."""

@@ -18,7 +18,7 @@ from boundary.history import History
 from boundary.words import GUEST, PURCHASE, SOURCE_NAMES, Source
 from recsys.compose import compose, explore_draws, taken_from, user_seed
 from recsys.compose.kernel import measure
-from recsys.evidence import evidence_of, purchases, stored
+from recsys.evidence import evidence_of, stored
 from recsys.models import TopK, Trace, kernel
 
 if TYPE_CHECKING:
@@ -161,13 +161,6 @@ class Proposer:
         place = np.full(self.catalogue.items, -1, np.int32)
         place[self.bundle.crowd] = np.arange(len(self.bundle.crowd), dtype=np.int32)
         return place
-
-    def unbounded(self, history: History, *, k: int, now: int) -> TopK:
-        """Rank for measuring what no boundary has touched: all events are evidence, nothing is blinded or withheld."""
-        known = history.only(history.item_row >= 0)
-        evidence = evidence_of(known, self.bundle.weighing, items=self.catalogue.items, now=now)
-        bought = purchases(known, items=self.catalogue.items)
-        return self.bundle.model.top(evidence, k=k, exclude=bought)
 
     def _with_sessions(self, history: History, request: Request) -> tuple[History, npt.NDArray[np.bool_] | None]:
         """Add what each user looks at right now as views at ``now``; with which events are such, None where none."""

@@ -8,13 +8,17 @@ import numpy as np
 import numpy.typing as npt
 from scipy.sparse import csr_matrix
 
-from recsys.evidence import purchases
+from recsys.evidence import evidence_of, purchases
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import polars as pl
 
     from boundary.history import History
     from boundary.policy import Policy
+    from recsys.bundle import Bundle
+    from recsys.models import TopK
 
 
 def temporal_cut(events: pl.DataFrame, share: float = 0.8) -> int:
@@ -65,6 +69,24 @@ def ndcg(
     best = ideal[np.minimum(np.diff(truth.indptr), k)]
     judged: npt.NDArray[np.float64] = np.divide(gains, best, out=np.full(users, np.nan), where=best > 0)
     return judged
+
+
+def raw_lists(bundle: Bundle, user_ids: Sequence[str], *, k: int, now: int) -> TopK:
+    """Rank what no boundary has touched: for measuring against, never to be shown, and so no way out of an engine.
+
+    All events are evidence, nothing is blinded or withheld; what a user bought before is left out.
+
+    Args:
+        bundle: fitted under ``without_boundary``.
+        user_ids: (U,); of who is not known nothing is listed.
+        k: at most as many items each.
+        now: microseconds UTC.
+    """
+    rows = np.fromiter((bundle.user_row.get(user, -1) for user in user_ids), np.int64, len(user_ids))
+    history = bundle.history.take(rows)
+    known, items = history.only(history.item_row >= 0), bundle.catalogue.items
+    evidence = evidence_of(known, bundle.weighing, items=items, now=now)
+    return bundle.model.top(evidence, k=k, exclude=purchases(known, items=items))
 
 
 def without_boundary(policy: Policy) -> Policy:

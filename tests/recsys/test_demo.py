@@ -37,7 +37,7 @@ def test_the_lists_are_judged_by_weeks_that_the_fit_did_not_see(judged: Comparis
     """Nothing after the cut is evidence, and every figure is an NDCG."""
     assert NOW - 64 * DAY < judged.cut < NOW
     assert judged.engine.bundle.history.at.max() <= judged.cut
-    assert judged.raw_engine.bundle.history.at.max() <= judged.cut
+    assert judged.raw_bundle.history.at.max() <= judged.cut
     assert 0 < judged.households <= 60
     assert all(0 <= value <= 1 for value in (judged.raw, judged.profile, judged.slate))
 
