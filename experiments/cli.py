@@ -151,6 +151,30 @@ def shadow(
 
 
 @app.command()
+def planted(
+    bundle: BundleAt,
+    truth: Annotated[Path, typer.Option(help="truth.parquet of the invented shop that the bundle is fitted on.")],
+    out: Out = Path("runs/lab/planted"), policy: PolicyName = "",
+) -> None:  # fmt: skip
+    """Count the planted proxies of an invented shop that the boundary finds, and those that it misses.
+
+    Example: [bold]cornerstore-lab planted --bundle runs/bundle --truth runs/shop/truth.parquet --out runs/lab/planted[/]
+    """
+    import polars as pl
+
+    from experiments.options import show
+    from experiments.planted import banded
+    from experiments.planted import planted as measure
+
+    shop, rules = _opened(bundle, policy)
+    found = measure(shop, rules, truth, out)
+    show(found.by(pl.col("family")).sort("family"))
+    show(found.by(banded()))
+    console.print(f"flagged without having been planted: {found.alarms:,} of {found.harmless:,} harmless items")
+    _tell(out)
+
+
+@app.command()
 def race(
     ledger: Annotated[str, typer.Option(help="sqlite:///race.db or redis://host:6379/0.")] = "sqlite:///runs/race.db",
     out: Out = Path("runs/race"),

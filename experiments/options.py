@@ -11,8 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
 
 if TYPE_CHECKING:
+    import polars as pl
+
     from boundary.taxonomy import Taxonomy
     from recsys.shop import Choice, Shop
 
@@ -69,6 +72,17 @@ def chosen(model: str, settings: list[str] | None, seed: int) -> Choice:
         except ValueError:
             given[name] = value
     return default_choice(seed, model=model, settings=given)
+
+
+def show(frame: pl.DataFrame) -> None:
+    """Print a small frame as a table, numbers to the right."""
+    table = Table()
+    for name, kind in frame.schema.items():
+        table.add_column(name.replace("_", " "), justify="right" if kind.is_numeric() else "left")
+    for row in frame.iter_rows():
+        table.add_row(*(f"{one:,.2f}" if isinstance(one, float) else f"{one:,}" if isinstance(one, int) else str(one)
+                        for one in row))  # fmt: skip
+    console.print(table)
 
 
 def tell(out: Path, *names: str) -> None:
