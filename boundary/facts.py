@@ -6,7 +6,7 @@ and one that reads shoppers alone once a shopper. Nothing here looks at a clock,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 Floats = npt.NDArray[np.floating[Any]]
 Flags = npt.NDArray[np.bool_]
 Times = npt.NDArray[np.int64]
-T = TypeVar("T", bound=Hashable)
+T = TypeVar("T")
+Answer = tuple[Flags, Flags | None]  # what a rule withholds, and where it broke; None is nowhere
 
 
 class ContextError(ValueError):
@@ -172,7 +173,7 @@ class Facts(ShopperFacts):
         self.candidates = candidates
         self.size = candidates.rows
         self.history = history
-        self._answers: dict[Hashable, tuple[Flags, Flags]] = {}
+        self._answers: dict[int, tuple[object, Answer]] = {}
 
     @cached_property
     def item_known(self) -> Flags:
@@ -202,12 +203,12 @@ class Facts(ShopperFacts):
         """The same shoppers without their rows."""
         return ShopperFacts(self.context, self.shoppers, None if self.ledger_down else self.exposures)
 
-    def once(self, rule: T, answer: Callable[[T, Facts], tuple[Flags, Flags]]) -> tuple[Flags, Flags]:
-        """Return what is answered of a rule about these facts; rules that are equal are asked once."""
-        found = self._answers.get(rule)
+    def once(self, rule: T, answer: Callable[[T, Facts], Answer]) -> Answer:
+        """Return what is answered of a rule about these facts; one rule is asked once, whatever plans it is in."""
+        found = self._answers.get(id(rule))
         if found is None:
-            found = self._answers[rule] = answer(rule, self)
-        return found
+            found = self._answers[id(rule)] = rule, answer(rule, self)  # the rule is held, so no other gets its id
+        return found[1]
 
     @cached_property
     def reads(self) -> Flags:

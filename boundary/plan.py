@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from boundary.facts import Facts, ItemFacts, View
+from boundary.facts import Answer, Facts, ItemFacts, View
 from boundary.measure import EASED, NOTHING, SOURCES, Bits, Check, Checks, Flags, RowBits, judge_rows, scratch
 from boundary.rules import BIT
 from boundary.rules import kernel as quota
@@ -125,7 +125,7 @@ class Plan:
         for one in self.shoppers:
             lines = in_force if one.enforce else counted
             found, broken = facts.once(one.rule, _ask_shoppers)
-            if broken.any():
+            if broken is not None and broken.any():
                 lines[one.covered] |= np.where(broken, BIT[RULE_ERROR], NOTHING)
             if found.any():
                 lines[one.covered] |= np.where(found, one.bit, NOTHING)
@@ -220,11 +220,11 @@ def _ask(one: Placed, facts: Facts, at: Users, rows: RowBits) -> None:
     out[at[found & judged]] |= one.bit
 
 
-def _ask_shoppers(rule: Rule, facts: Facts) -> tuple[Flags, Flags]:
-    """Ask a rule about all shoppers at once; if it breaks, about each alone, and say at which it broke."""
+def _ask_shoppers(rule: Rule, facts: Facts) -> Answer:
+    """Ask a rule about all shoppers at once; if it breaks, about each alone, and say at which it broke, if at any."""
     view = facts.bare
     found = _try(rule, view)
-    return _one_by_one(rule, view.size, view.one) if found is None else (found, np.zeros(view.size, bool))
+    return _one_by_one(rule, view.size, view.one) if found is None else (found, None)
 
 
 def _one_by_one(rule: Rule, size: int, alone: Callable[[int], View]) -> tuple[Flags, Flags]:

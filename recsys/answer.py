@@ -102,8 +102,20 @@ def closed_for(state: State, answer: Answer, user: int) -> tuple[str, ...]:
     return () if admitted.mask.any() else ("stale",)
 
 
-def slate_of(state: State, answer: Answer, user: int, *, surface: str, intent: str, user_id: str | None) -> Slate:
-    """Put one user's part of an answer into a slate: items with their why, and what was withheld."""
+def slate_of(
+    state: State,
+    answer: Answer,
+    user: int,
+    *,
+    surface: str,
+    intent: str,
+    user_id: str | None,
+    reserved: bool = False,
+) -> Slate:
+    """Put one user's part of an answer into a slate: items with their why, and what was withheld.
+
+    ``reserved`` is to be said of a slate that is about to be; one without items never is.
+    """
     verdict, rows = answer.verdict, answer.candidates
     catalogue, titles = state.gate.catalogue, state.bundle.titles
     kept = verdict.kept_rows(user)
@@ -131,5 +143,5 @@ def slate_of(state: State, answer: Answer, user: int, *, surface: str, intent: s
         withheld=verdict.counts_of(user),
         shadow={} if not verdict.shadowed[start:end].any() else verdict.shadow_counts_of(user),
         policy_digest=verdict.policy_digest,
-        reserved=False,
+        reserved=reserved and bool(items),
     )

@@ -291,12 +291,15 @@ class Engine:
         for _ in range(TRIES):
             state = self._current()
             answer = self._answer(state, [who], request, read_ledger=not down, kept=kept)
-            slate = slate_of(state, answer, 0, surface=request.surface, intent=request.intent, user_id=user_id)
-            if down or not (reserve and slate.items and self._remembers(answer, request.surface)):
+            wanted = reserve and not down and self._remembers(answer, request.surface)
+            slate = slate_of(
+                state, answer, 0, surface=request.surface, intent=request.intent, user_id=user_id, reserved=wanted
+            )
+            if not slate.reserved:
                 return self._weighed(answer, slate)
             try:
                 if self._current() is state and self._reserve(who, slate, request.now, int(answer.turns[0])):
-                    return self._weighed(answer, replace(slate, reserved=True))
+                    return self._weighed(answer, slate)
             except LedgerError as error:
                 self._tell_down(error)
                 down = True

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("cornerstore")
 Floats = npt.NDArray[np.float32]
-DEPTH, DEPTH_A_SLOT = 100, 5  # personal candidates: a floor, and how many for each slot asked for
+DEPTH, DEPTH_A_SLOT = 50, 5  # personal candidates: a floor, and how many for each slot asked for
 SHELF, SHELF_A_SLOT = 100, 5  # candidates from the crowd shelf, likewise
 SLOTS_A_DRAW = 10  # one item is explored for as many slots
 
