@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,8 @@ from experiments.ground import Ground, open_ground
 from experiments.scoreboard import markdown_of, table_of
 from experiments.split import Split, SplitError
 from recsys.models import Recommender, make_model
-from recsys.propose import repeats
 from recsys.quality import ndcg
+from recsys.repeats import HALF_LIFE, repeats, usual
 
 PROTOCOLS = ("discovery", "full", "find")
 STEP = 4096  # users ranked at once
@@ -129,7 +130,8 @@ def evaluate(
 
     Figures are flat: ``label.protocol.figure``, such as ``als.discovery.ndcg@20``, beside ``label.fit_seconds``. Those
     of the chosen entry stand without its label too: ``recall@20`` and ``ndcg@20`` for lightgcn,
-    ``discovery.ndcg@20`` for temporal, where ``find.ndcg@20`` is that of the list which ``intent="find"`` serves.
+    ``discovery.ndcg@20`` for temporal, where ``find.ndcg@20`` is that of the list which ``intent="find"`` serves
+    and ``find.own_counts.ndcg@20`` that of each user's bare counts.
     ``over_baseline`` is the chosen entry's NDCG over the best baseline's, with the interval of a paired bootstrap.
 
     Args:
@@ -182,7 +184,7 @@ def evaluate(
         del model
     figures |= _standing(entries, protocols, figures, ndcgs, split=split, k=k, seed=seed)
     if "find" in protocols:
-        figures |= {f"find.{name}": value for name, value in _served_find(ground, rows, k, seed).figures.items()}
+        figures |= _served_find(ground, rows, k, seed)
     console.print(table_of(figures, labels=labels, protocols=protocols, k=k))
     write_figures(out, figures, policy=None, bundle=None)
     words = markdown_of(
@@ -218,11 +220,27 @@ def _standing(
     return found
 
 
-def _served_find(ground: Ground, rows: npt.NDArray[np.int64] | None, k: int, seed: int) -> Judged:
-    """Judge the list of repeats that the engine serves: own evidence, most first."""
-    whole = ground.split(None)
-    part = whole if rows is None else whole.of_users(rows)
-    found = repeats(part.taken, part.train, k, np.ones(part.train.shape[1], bool))
+def _served_find(ground: Ground, rows: npt.NDArray[np.int64] | None, k: int, seed: int) -> dict[str, float]:
+    """Judge the list of repeats that the engine serves, beside the bare counts of each user."""
+    counts, recent = ground.split(None), ground.split(HALF_LIFE / timedelta(days=1))
+    habit, everything = usual(counts.train), np.ones(counts.train.shape[1], bool)
+    served, own = (
+        _judged_repeats(
+            part if rows is None else part.of_users(rows), everything, habit=pull, ground=ground, k=k, seed=seed
+        )
+        for part, pull in ((recent, habit), (counts, None))
+    )
+    figures = {f"find.{name}": value for name, value in served.figures.items()}
+    figures |= {f"find.own_counts.{name}": value for name, value in own.figures.items()}
+    ratio = metrics.ratio_interval(served.ndcg, own.ndcg, seed=seed)
+    name = "find.over_own_counts"
+    return figures | {name: ratio.mean, f"{name}.low": ratio.low, f"{name}.high": ratio.high}
+
+
+def _judged_repeats(
+    part: Split, within: Mask, *, habit: npt.NDArray[np.float32] | None, ground: Ground, k: int, seed: int
+) -> Judged:
+    found = repeats(part.taken, part.train, k, within, habit=habit)
     lists = metrics.Lists(found.offsets, found.item_row)
     return measure(lists, part, protocol="find", k=k, seed=seed, category=ground.category)
 

@@ -36,7 +36,11 @@ def markdown_of(
     for name in [name for name in figures if name.endswith("over_baseline")]:
         lines += ["", f"`{name}`: {_told(figures, name)}"]
     if f"find.ndcg@{k}" in figures:
-        lines += ["", f'The list that `intent="find"` serves: NDCG@{k} {_told(figures, f"find.ndcg@{k}")}']
+        served, own, ratio = (
+            _told(figures, f"find.{name}") for name in (f"ndcg@{k}", f"own_counts.ndcg@{k}", "over_own_counts")
+        )
+        words = f"NDCG@{k} {served}; each shopper's bare counts, ties by item: {own}; one over the other: {ratio}"
+        lines += ["", f'The list that `intent="find"` serves: {words}']
     return "\n".join(lines) + "\n"
 
 

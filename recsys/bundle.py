@@ -20,6 +20,7 @@ from boundary.history import History
 from boundary.policy import Policy
 from boundary.shoppers import Customers
 from boundary.taxonomy import Taxonomy
+from recsys.evidence import evidence_of
 from recsys.forgetting import FILE, Forgotten, Mark
 from recsys.interactions import Weighing
 from recsys.models import Moments, Recommender, load_model
@@ -37,6 +38,7 @@ from recsys.people import (
     write_users,
 )
 from recsys.registered import bundle_of, is_registered
+from recsys.repeats import usual
 from recsys.swap import drafted, inode, locked
 
 if TYPE_CHECKING:
@@ -114,6 +116,12 @@ class Bundle:
     def user_row(self) -> dict[str, int]:
         """Id to row; a forgotten shopper has none."""
         return {user: row for row, user in enumerate(self.user_ids) if user}
+
+    @cached_property
+    def usual(self) -> npt.NDArray[np.float32]:
+        """(I,) how often those who bought an item bought it, on average."""
+        once = Weighing({"purchase": 1.0})
+        return usual(evidence_of(self.history, once, items=len(self.catalogue_table), now=0))
 
     @cached_property
     def titles(self) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import traceback
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING
 
@@ -20,11 +20,13 @@ from recsys.compose import compose, explore_draws, taken_from, user_seed
 from recsys.compose.kernel import measure
 from recsys.evidence import evidence_of, stored
 from recsys.models import TopK, Trace, kernel
+from recsys.repeats import HALF_LIFE, repeats
 
 if TYPE_CHECKING:
     from boundary.gate import Gate
     from boundary.shoppers import Shoppers
     from recsys.bundle import Bundle
+    from recsys.interactions import Weighing
     from recsys.slates import Kept
 
 log = logging.getLogger("cornerstore")
@@ -156,6 +158,11 @@ class Proposer:
         )  # fmt: skip
 
     @cached_property
+    def _habits(self) -> Weighing:
+        """How events weigh in a list of repeats."""
+        return replace(self.bundle.weighing, half_life=HALF_LIFE)
+
+    @cached_property
     def _place_on_shelf(self) -> npt.NDArray[np.int32]:
         """(I,) place on the crowd shelf, -1 for what is not on it."""
         place = np.full(self.catalogue.items, -1, np.int32)
@@ -188,9 +195,8 @@ class Proposer:
         within: npt.NDArray[np.bool_] | None,
     ) -> Candidates:
         items, model = self.catalogue.items, self.bundle.model
-        evidence = evidence_of(
-            history, self.bundle.weighing, items=items, now=request.now, mask=mask, fresh=from_session
-        )
+        weighing = self._habits if request.intent == "find" else self.bundle.weighing
+        evidence = evidence_of(history, weighing, items=items, now=request.now, mask=mask, fresh=from_session)
         if not items or not evidence.nnz:
             return _nothing(user_ids)
         plain, systems = self.bundle.model.solved(evidence)
@@ -251,7 +257,7 @@ class Proposer:
         """Rank: what was never bought, or for ``find`` only what was; for ``deal`` what is promoted comes first."""
         model, depth = self.bundle.model, max(DEPTH, DEPTH_A_SLOT * request.n)
         if request.intent == "find":
-            return repeats(bought, evidence, depth, open_to)
+            return repeats(bought, evidence, depth, open_to, habit=self.bundle.usual)
         best = model.top(evidence, k=depth, exclude=bought, within=open_to, vectors=vectors)
         if request.intent == "deal":
             deals = model.top(
@@ -281,27 +287,6 @@ class Proposer:
         names = self.catalogue.category_names
         code = names.index(name) if name in names else -2
         return np.asarray(self.catalogue.category == code)
-
-
-def repeats(bought: csr_matrix, evidence: csr_matrix, k: int, within: npt.NDArray[np.bool_]) -> TopK:
-    """Rank what each user bought before by how much evidence they left of it; ties by row.
-
-    Args:
-        bought: (U, I) stored where bought.
-        evidence: (U, I) weights.
-        k: most for each user.
-        within: (I,) only these.
-    """
-    own = evidence.multiply(bought).tocsr()
-    kept = within[own.indices]
-    owner = np.repeat(np.arange(own.shape[0]), np.diff(own.indptr))[kept]
-    rows, weight = own.indices[kept].astype(np.int32), own.data[kept].astype(np.float32)
-    order = np.lexsort((rows, -weight, owner))
-    offsets = np.concatenate([[0], np.cumsum(np.bincount(owner, minlength=own.shape[0]))]).astype(np.int64)
-    place = np.arange(len(order)) - np.repeat(offsets[:-1], np.diff(offsets))
-    order = order[place < k]
-    short = np.concatenate([[0], np.cumsum(np.minimum(np.diff(offsets), k))]).astype(np.int64)
-    return TopK(short, rows[order], weight[order])
 
 
 def _first(first: TopK, rest: TopK) -> TopK:
