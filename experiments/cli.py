@@ -102,6 +102,27 @@ def bench_million(out: Out = Path("runs/bench"), gowalla: Gowalla = Path("../sha
     _tell(out)
 
 
+@bench_app.command("scale")
+def bench_scale(
+    out: Out = Path("runs/scale"),
+    size: Annotated[
+        list[str] | None, typer.Option(help="shoppers x products x events, such as 10k x 10k x 1M; repeat.")
+    ] = None,
+    keep: Annotated[bool, typer.Option("--keep", help="Leave shops, bundles and slates there.")] = False,
+) -> None:
+    """Make, fit and score invented shops of several sizes: time, memory, and where the time of a batch goes.
+
+    The largest of the usual sizes takes most of an hour and 10 GB of disk. Cut off, the same command goes on.
+
+    Example: [bold]cornerstore-lab bench scale --size "10k x 10k x 1M" --size "100k x 30k x 10M" --out runs/scale[/]
+    """
+    from experiments.bench.scale import SIZES, Size
+    from experiments.bench.scale import bench_scale as measure
+
+    measure(out, sizes=[Size.of(one) for one in size or SIZES], keep=keep)
+    _tell(out)
+
+
 @app.command()
 def replay(
     bundle: BundleAt, out: Out = Path("runs/lab/replay"), policy: PolicyName = "",
