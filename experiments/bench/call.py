@@ -20,6 +20,7 @@ from boundary.policy import Policy
 from boundary.taxonomy import Entry, Taxonomy
 from boundary.words import MICROSECONDS_A_DAY
 from experiments.bench.figures import add_figures
+from recsys.bundle import Bundle
 from recsys.engine import Engine
 from recsys.evidence import purchases
 from recsys.fitting import fit_bundle
@@ -134,9 +135,8 @@ def _say(line: str) -> None:
     print(line, flush=True)  # noqa: T201
 
 
-def _sides(
-    folder: Path, items: int, users: int, events: int, dimensions: int
-) -> tuple[Engine, dict[str, AlternatingLeastSquares], csr_matrix]:
+def drawn_bundle(*, items: int, users: int, events: int, dimensions: int) -> Bundle:
+    """Draw the shop of ``bench_call`` and fit it by ALS."""
     draw = np.random.default_rng(7)
     demand = 1 / (np.arange(items) + 20.0)
     taste = draw.permuted(np.tile(np.arange(CATEGORIES), (users, 1)), axis=1)[:, :8]
@@ -164,11 +164,17 @@ def _sides(
         "user_id": who, "consent": [["personalise"]] * users, "opted_out": False, "channels": [["email"]] * users,
         "timezone": "UTC", "since": MOMENT - dt.timedelta(days=300),
     }, schema_overrides={"since": pl.Datetime("us", "UTC")})  # fmt: skip
-    bundle = fit_bundle(
+    return fit_bundle(
         lines, catalogue, customers, taxonomy=Taxonomy(entries=(Entry(family="health", category=("aisle-199",)),)),
         policy=Policy.named("default"), model=ALS(factors=dimensions, iterations=3),
         weighing=Weighing({"purchase": 1.0}), now=int(MOMENT.timestamp() * 1e6), seed=1,
     )  # fmt: skip
+
+
+def _sides(
+    folder: Path, items: int, users: int, events: int, dimensions: int
+) -> tuple[Engine, dict[str, AlternatingLeastSquares], csr_matrix]:
+    bundle = drawn_bundle(items=items, users=users, events=events, dimensions=dimensions)
     engine = Engine.load(bundle.save(folder / "bundle"), ledger=f"sqlite:///{folder / 'ledger.db'}")
     bought = purchases(bundle.history, items=items)
     peers = {}
