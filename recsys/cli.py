@@ -200,6 +200,35 @@ def fit(
 
 
 @app.command()
+def update(
+    bundle: BundleAt,
+    data: Annotated[Path, typer.Option("--data", "-d", help="Folder with new events, catalogue rows or customers.")],
+    now: Now = None,
+) -> None:
+    """Take up new events, shoppers and items without training anew; an engine that serves the bundle must reload it.
+
+    The same news twice changes nothing more, so a run that was cut off is simply run again.
+
+    Example: [bold]cornerstore update --bundle runs/bundle --data runs/today[/]
+    """
+    from recsys.bundle import Bundle
+    from recsys.shop import latest, read_news
+    from recsys.updating import update_bundle
+
+    shop = Bundle.load(bundle)
+    tables = read_news(data, rejects=data.parent / f"{data.name}.rejects", console=console)
+    known = int(shop.facts["fitted_for"])
+    moment = max(known, latest(tables["events"]) if "events" in tables else 0) if now is None else _moment(now)
+    with _steps("Taking up the news") as tell:
+        news = update_bundle(shop, now=moment, **tables, step=tell)
+        news.bundle.save(bundle)
+    console.print(
+        f"{news.users:,} new shoppers, {news.items:,} new items, {news.events:,} new events; "
+        f"{news.known_before:,} events were known already; the bundle is in {bundle}"
+    )
+
+
+@app.command()
 def score(
     bundle: BundleAt,
     out: Out = Path("runs/slates"),

@@ -58,6 +58,7 @@ if TYPE_CHECKING:
     from boundary.taxonomy import Taxonomy
     from recsys.fitting import Step
     from recsys.shop import Choice
+    from recsys.updating import News
 
 log = logging.getLogger("cornerstore")
 TRIES = 5  # how often a call reads again when another call of the same shopper came between
@@ -198,6 +199,45 @@ class Engine:
             state = _state(bundle, rules)
             self._warm_up(state)
             self._state = state
+
+    def update(
+        self,
+        events: pl.DataFrame | str | Path | None = None,
+        catalogue: pl.DataFrame | str | Path | None = None,
+        customers: pl.DataFrame | str | Path | None = None,
+        *,
+        now: dt.datetime | int | None = None,
+        rejects: str | Path | None = None,
+        tell: Step | None = None,
+    ) -> News:
+        """Take up new events, shoppers and items without training anew; no call waits for it. ``save`` keeps it.
+
+        Args:
+            events: new rows, as in ``fit``; those known already are not taken twice.
+            catalogue: new items, and known ones that changed.
+            customers: new shoppers, and known ones who changed what they agree to.
+            now: events after it are left out; the moment after the last one where it is None.
+            rejects: as in ``fit``.
+            tell: as in ``fit``.
+
+        Returns:
+            How much there was; see ``recsys.updating.update_bundle`` for what counts at once and what waits for a fit.
+
+        Raises:
+            TableError: as in ``fit``.
+        """
+        from recsys.shop import checked_tables, latest
+        from recsys.updating import update_bundle
+
+        tables = checked_tables({"events": events, "catalogue": catalogue, "customers": customers}, rejects=rejects)
+        with self._changing:
+            last = latest(tables["events"]) if "events" in tables else 0
+            moment = max(last, int(self.bundle.facts["fitted_for"])) if now is None else micros(now)
+            news = update_bundle(self.bundle, now=moment, **tables, step=tell)
+            state = _state(news.bundle, self.policy)
+            self._warm_up(state)
+            self._state = state
+        return news
 
     def warm_up(self) -> None:
         """Compile and touch everything a call needs, so that the first call is as quick as the next."""

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from boundary.taxonomy import Taxonomy
     from recsys.models import Recommender
 
+    Train = Callable[[csr_matrix, Callable[[int, int], None]], Recommender]
+
 Step = Callable[[str, float], None]  # what is being done, and the share of the whole that is done
 
 
@@ -69,13 +71,43 @@ def fit_bundle(
         forgotten: whose events of before are left out; from the bundle that this one takes the place of.
         step: is told what is being done.
     """
-    shelf, forgotten = shelf or Shelf(), forgotten or Forgotten()
     tell = step or (lambda _what, _share: None)
     tell("grouping events by shopper", 0.0)
+    forgotten = forgotten or Forgotten()
     events, customers, left_out = forgotten.leave_out(events, customers)
     user_ids = _users(events, customers)
     row_of = {item: row for row, item in enumerate(catalogue["item_id"].to_list())}
-    history = History.from_frame(events, user_ids, row_of)
+    return bundle_of(
+        History.from_frame(events, user_ids, row_of), user_ids, catalogue, customers, taxonomy=taxonomy, policy=policy,
+        weighing=weighing, now=now, seed=seed, shelf=shelf or Shelf(), forgotten=forgotten.retrained(),
+        left_out=left_out, tell=tell,
+        train=lambda evidence, progress: model.fit(evidence, seed=seed, progress=progress),
+    )  # fmt: skip
+
+
+def bundle_of(
+    history: History,
+    user_ids: list[str],
+    catalogue: pl.DataFrame,
+    customers: pl.DataFrame | None,
+    *,
+    taxonomy: Taxonomy,
+    policy: Policy,
+    weighing: Weighing,
+    now: int,
+    seed: int,
+    shelf: Shelf,
+    forgotten: Forgotten,
+    left_out: int,
+    train: Train,
+    tell: Step,
+) -> Bundle:
+    """Learn for the boundary from all events, train on what it admits, and put both into a bundle.
+
+    ``history`` holds the events of ``user_ids``, in the order of their rows; ``train`` returns a fitted model for users
+    x items of evidence; the bundle gets the marks ``forgotten``; ``left_out`` counts the events that were not used
+    since their shopper was forgotten. The rest is as in ``fit_bundle``.
+    """
     items = len(catalogue)
     bought = purchases(history, items=items)
     support = np.asarray((bought > 0).sum(axis=0), np.float32).ravel()
@@ -95,12 +127,8 @@ def fit_bundle(
     admitted = history.only(admission.mask)
     evidence = evidence_of(admitted, weighing, items=items, now=now)
 
-    tell(f"training {model.name}", 0.3)
-    fitted = model.fit(
-        evidence,
-        seed=seed,
-        progress=lambda done, of: tell(f"training {model.name}", 0.3 + 0.5 * done / max(of, 1)),
-    )
+    tell("training", 0.3)
+    fitted = train(evidence, lambda done, of: tell("training", 0.3 + 0.5 * done / max(of, 1)))
     tell("learning the blindfold", 0.85)
     blindfold = learn_blind(fitted, evidence, told, history, policy=policy)
     moments = fitted.moments(blindfold)
@@ -121,7 +149,7 @@ def fit_bundle(
         proxies=proxies,
         blindfold=blindfold,
         facts=_facts(known, user_ids, history, shoppers, turned_away, fitted, blindfold, now, seed),
-        forgotten=forgotten.retrained(),
+        forgotten=forgotten,
     )
 
 
@@ -187,11 +215,18 @@ def _crowd(admitted: History, items: int, length: int) -> npt.NDArray[np.int32]:
 
 
 def _explore(catalogue: Catalogue, policy: Policy, length: int) -> npt.NDArray[np.int32]:
-    """Return what explore slots draw from: the least known of what no rule about items alone withholds."""
+    """Return what explore slots draw from: half the newest, half the least known that anybody bought.
+
+    All of it is what no rule about items alone withholds. Where one half has too few, the other fills up; ties go to
+    the newer item, then to the lower row.
+    """
     open_to = Gate(catalogue, policy).item_mask("explore")
     pool = np.flatnonzero(open_to & ~catalogue.gesture & ~catalogue.promoted)
-    least_known = pool[np.argsort(np.nan_to_num(catalogue.support[pool]), kind="stable")]
-    return np.sort(least_known[:length]).astype(np.int32)
+    buyers, age = np.nan_to_num(catalogue.support[pool]), -catalogue.created_at[pool]
+    newest = pool[np.argsort(age, kind="stable")][: length - length // 2]
+    least_known = pool[np.lexsort((age, buyers, buyers == 0))]
+    rest = least_known[~np.isin(least_known, newest)][: length - len(newest)]
+    return np.sort(np.concatenate([newest, rest])).astype(np.int32)
 
 
 def _facts(

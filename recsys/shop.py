@@ -21,7 +21,7 @@ from recsys.quality import discoveries, temporal_cut
 from recsys.tuning import Tuned, tune
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from rich.console import Console
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from recsys.models import Recommender
 
 KINDS = {"purchase": 1.0, "cart": 1.0, "view": 0.3}  # how much an event of a kind weighs as evidence
-SUFFIXES = (".parquet", ".csv")
+NAMES, SUFFIXES = ("events", "catalogue", "customers"), (".parquet", ".csv")
 FACTORS = {"factors": 192}  # the more, the less of the taste is lost with each direction that the blindfold erases
 
 
@@ -74,20 +74,12 @@ def read_shop(folder: str | Path, *, rejects: str | Path, console: Console) -> S
     Raises:
         TableError: a table or a column is missing, or a file cannot be read.
     """
-    folder, rejects = Path(folder), Path(rejects)
-    tables: dict[str, Table] = {}
-    for name in ("events", "catalogue", "customers"):
-        path = next((folder / f"{name}{suffix}" for suffix in SUFFIXES if (folder / f"{name}{suffix}").exists()), None)
-        if path is None:
-            if name == "customers":
-                console.print(
-                    "[yellow]no customers table:[/] nobody has agreed to anything, so everybody gets the crowd shelf"
-                )
-                continue
+    tables = _read(folder, rejects, console)
+    for name in ("events", "catalogue"):
+        if name not in tables:
             raise TableError(f"{folder} holds no {name}.parquet or {name}.csv; put the shop's {name} there")
-        table = read_table(path, name)
-        tables[name] = table
-        tell_rejects(table, rejects / f"{name}.parquet", console)
+    if "customers" not in tables:
+        console.print("[yellow]no customers table:[/] nobody has agreed to anything, so everybody gets the crowd shelf")
     known = set(tables["catalogue"].rows["item_id"])
     strangers = int((~tables["events"].rows["item_id"].is_in(list(known))).sum())
     if strangers:
@@ -96,6 +88,18 @@ def read_shop(folder: str | Path, *, rejects: str | Path, console: Console) -> S
         console.print("[yellow]catalogue:[/] no word on what is promoted: every item counts as promoted")
     customers = tables.get("customers")
     return Shop(tables["events"].rows, tables["catalogue"].rows, None if customers is None else customers.rows)
+
+
+def read_news(folder: str | Path, *, rejects: str | Path, console: Console) -> dict[str, pl.DataFrame]:
+    """Read what is new, as ``read_shop`` does; a table that has no news may be missing.
+
+    Raises:
+        TableError: there is none at all, a column is missing, or a file cannot be read.
+    """
+    tables = _read(folder, rejects, console)
+    if not tables:
+        raise TableError(f"{folder} holds none of {', '.join(NAMES)}, as .parquet or .csv; put the news there")
+    return {name: table.rows for name, table in tables.items()}
 
 
 def checked_shop(
@@ -110,7 +114,18 @@ def checked_shop(
     Raises:
         TableError: a column is missing, a file cannot be read, or there are bad rows and no folder to keep them in.
     """
-    given = {"events": events, "catalogue": catalogue, "customers": customers}
+    tables = checked_tables({"events": events, "catalogue": catalogue, "customers": customers}, rejects=rejects)
+    return Shop(tables["events"], tables["catalogue"], tables.get("customers"))
+
+
+def checked_tables(
+    given: Mapping[str, pl.DataFrame | str | Path | None], *, rejects: str | Path | None
+) -> dict[str, pl.DataFrame]:
+    """Validate tables by name; None is left out. Bad rows are written to the folder ``rejects``, with their reason.
+
+    Raises:
+        TableError: a column is missing, a file cannot be read, or there are bad rows and no folder to keep them in.
+    """
     tables = {name: read_table(source, name) for name, source in given.items() if source is not None}
     for name, table in tables.items():
         if not len(table.rejects):
@@ -122,8 +137,19 @@ def checked_shop(
                 "mend them, or give `rejects`, a folder to keep them in"
             )
         write_rejects(table, Path(rejects) / f"{name}.parquet")
-    known = tables.get("customers")
-    return Shop(tables["events"].rows, tables["catalogue"].rows, None if known is None else known.rows)
+    return {name: table.rows for name, table in tables.items()}
+
+
+def _read(folder: str | Path, rejects: str | Path, console: Console) -> dict[str, Table]:
+    tables: dict[str, Table] = {}
+    for name in NAMES:
+        path = next(
+            (Path(folder) / f"{name}{end}" for end in SUFFIXES if (Path(folder) / f"{name}{end}").exists()), None
+        )
+        if path is not None:
+            tables[name] = read_table(path, name)
+            tell_rejects(tables[name], Path(rejects) / f"{name}.parquet", console)
+    return tables
 
 
 def tell_rejects(table: Table, path: Path, console: Console) -> None:

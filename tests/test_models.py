@@ -389,3 +389,58 @@ def test_every_model_has_a_subject():
     covered = {SUBJECTS.get(subject, (subject,))[0] for subject in EVERY}
     assert covered == set(MODELS)
     assert all(isinstance(fitted(subject), Recommender) for subject in EVERY)
+
+
+@pytest.mark.parametrize("subject", EVERY)
+def test_a_new_item_that_somebody_took_is_found_and_one_that_nobody_took_is_no_ghost(subject: str, tmp_path: Path):
+    """The catalogue grows by the even colour's fourteenth square, which some even users took, and by an untaken one."""
+    board = checkerboard()
+    news = np.zeros((12, 2), np.float32)
+    news[[0, 4, 8], 0] = 1
+    grown = make(subject).fit(board, seed=0).grown(csr_matrix(np.hstack([board.toarray(), news])), seed=0)
+    session = csr_matrix((np.ones(3, np.float32), ([0, 0, 0], [0, 4, 6])), shape=(1, 14))
+    found = grown.top(session, k=14, exclude=None if subject == "own" else session)
+    assert 13 not in found.item_row
+    assert np.isfinite(found.score).all()
+    if subject in PERSONAL:
+        assert 12 in found.item_row[:6]
+    blind = bent(grown, session)
+    assert len(grown.moments(blind).mean) == 14
+    grown.save(tmp_path)
+    again = load_model(tmp_path).top(session, k=14, exclude=None if subject == "own" else session)
+    assert again.item_row.tolist() == found.item_row.tolist()
+
+
+@pytest.mark.parametrize("subject", EVERY)
+@given(seed=st.integers(0, 99))
+@laws
+def test_a_catalogue_that_has_not_grown_leaves_the_model_as_it_is(subject: str, seed: int):
+    """Whoever took what meanwhile; a smaller one is refused."""
+    model, evidence = fitted(subject), purchases(seed)
+    same = model.grown(evidence, seed=1)
+    one, other = (which.top(evidence, k=9) for which in (model, same))
+    assert one.item_row.tolist() == other.item_row.tolist()
+    assert one.score.tolist() == other.score.tolist()
+    with pytest.raises(ModelError, match="30 items known"):
+        model.grown(evidence[:, :20], seed=1)
+
+
+@given(seed=st.integers(0, 999), many=st.integers(1, 5))
+@laws
+def test_a_new_items_vector_is_the_least_squares_answer_to_its_takers(seed: int, many: int):
+    """And the old items' vectors are those of before, bit for bit."""
+    model, evidence = fitted("als"), purchases(seed, items=30 + many)
+    grown = model.grown(evidence, seed=0)
+    assert grown.known.item[:30].tolist() == model.known.item.tolist()
+    users = model.vectors(csr_matrix(evidence[:, :30])).astype(np.float64)
+    ridge = model.settings["regularization"] * np.eye(users.shape[1])
+    for item in range(30, 30 + many):
+        weight = evidence[:, item].toarray().ravel().astype(np.float64)
+        if not weight.any():
+            assert not grown.known.trained[item]
+            assert not grown.known.item[item].any()
+            continue
+        seen = weight > 0
+        left = users.T @ users + ridge + (users * np.where(seen, weight - 1, 0)[:, None]).T @ users
+        best = np.linalg.solve(left, (users * np.where(seen, weight, 0)[:, None]).sum(axis=0))
+        assert grown.known.item[item] == pytest.approx(best, rel=2e-3, abs=1e-4)

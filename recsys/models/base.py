@@ -85,6 +85,13 @@ class Recommender(Protocol):
     def fit(self, matrix: csr_matrix, *, seed: int, progress: Progress | None = None) -> Self:
         """Learn from users x items (csr float32); same matrix, settings and seed give the same model."""
 
+    def grown(self, evidence: csr_matrix, *, seed: int) -> Self:
+        """Return the fitted model for a catalogue that has grown to the evidence's items; the new ones come last.
+
+        Old items stay what they are in a model that can take up new ones alone; any other is fitted anew. An item
+        that nobody took is never ranked.
+        """
+
     def vectors(self, evidence: csr_matrix) -> Floats | None:
         """Return (U, d) user vectors computed from the evidence row alone, or None if the model has none."""
 

@@ -24,6 +24,10 @@ class DenseModel(Served):
     def trained(self) -> Mask:
         """(I,) bool: taken by anybody in training; only these are ranked."""
 
+    @property
+    def items(self) -> int:
+        return len(self.trained)
+
     def top(
         self,
         evidence: csr_matrix,

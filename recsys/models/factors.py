@@ -50,6 +50,12 @@ class Factors:
         """Take up what ``arrays`` gave."""
         return cls(*(arrays[name] for name in ("item", "trained", "mean", "covariance")))
 
+    def padded(self, items: int) -> Factors:
+        """Return factors of so many items; the new ones, at the end, are zeros and not trained."""
+        more = items - len(self.item)
+        item = np.concatenate([self.item, np.zeros((more, self.item.shape[1]), np.float32)])
+        return Factors(item, np.concatenate([self.trained, np.zeros(more, bool)]), self.mean, self.covariance)
+
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
         """Return what is to be saved."""
         return {name: getattr(self, name) for name in ("item", "trained", "mean", "covariance")}
@@ -81,6 +87,10 @@ class Factors:
 
 class FactorModel(Served):
     """A model with user vectors; a subclass fits, makes vectors and adds parts."""
+
+    @property
+    def items(self) -> int:
+        return len(self.known.item)
 
     @abstractmethod
     def vectors(self, evidence: csr_matrix) -> Floats:

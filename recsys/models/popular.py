@@ -37,6 +37,10 @@ class Popular(Served):
             raise ModelError("the model is not fitted; call `fit` first")
         return self.state
 
+    @property
+    def items(self) -> int:
+        return len(self.known)
+
     def fit(self, matrix: csr_matrix, *, seed: int, progress: Progress | None = None) -> Self:  # noqa: ARG002
         """Count users x items; the seed does not matter."""
         matrix = checked(matrix)

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -80,6 +80,18 @@ class Served(ABC):
     @abstractmethod
     def base(self, item_row: Rows, *, blind: Affine | None) -> Floats:
         """Return (R,): the part of the scores that no past item carries."""
+
+    @property
+    @abstractmethod
+    def items(self) -> int:
+        """How many items the fitted model knows."""
+
+    def grown(self, evidence: csr_matrix, *, seed: int) -> Self:
+        """Return the model fitted anew if there are new items; see ``base.Recommender.grown``."""
+        evidence = checked(evidence)
+        if evidence.shape[1] < self.items:
+            raise ModelError(f"evidence must have the {self.items} items known so far but has {evidence.shape[1]}")
+        return self if evidence.shape[1] == self.items else self.fit(evidence, seed=seed)  # type: ignore[attr-defined]
 
     @abstractmethod
     def vectors(self, evidence: csr_matrix) -> Floats | None:

@@ -58,6 +58,10 @@ class SimilarityModel(Served):
             raise ModelError("the model is not fitted; call `fit` first")
         return self.state
 
+    @property
+    def items(self) -> int:
+        return int(self.known.weights.shape[0])
+
     def vectors(self, evidence: csr_matrix) -> None:
         """Return None: there are no user vectors, so no blindfold either."""
 

@@ -1,0 +1,143 @@
+"""What does a fitted shop make of today's news? New events, shoppers and items, without training anew."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import polars as pl
+
+from boundary.history import History
+from recsys.fitting import Shelf, Step, bundle_of
+
+if TYPE_CHECKING:
+    from recsys.bundle import Bundle
+
+_EVENT = pl.Schema({"user_id": pl.String(), "at": pl.Datetime("us", "UTC")})
+_COLUMNS = ("item_row", "kind", "at", "unit_price", "quantity")
+
+
+class News(NamedTuple):
+    """A bundle that knows the news, and how many users, items and events it knows more than before.
+
+    ``known_before`` counts the events that were there already, and so were not taken twice.
+    """
+
+    bundle: Bundle
+    users: int
+    items: int
+    events: int
+    known_before: int
+
+
+def update_bundle(
+    bundle: Bundle,
+    *,
+    now: int,
+    events: pl.DataFrame | None = None,
+    catalogue: pl.DataFrame | None = None,
+    customers: pl.DataFrame | None = None,
+    step: Step | None = None,
+) -> News:
+    """Take up news; the same news twice changes nothing more.
+
+    New shoppers and new events count at once, since a shopper's vector is computed from their events. A new item gets
+    a vector from those who took it, where the model can do this (``Recommender.grown``); one that nobody took is in no
+    profile's list and is met through explore slots. What the boundary learns, proxies, support, blindfold and crowd
+    shelf, is learned from all events again. Rows of items and shoppers stay what they were.
+
+    Args:
+        bundle: fitted.
+        now: microseconds UTC; events after it are left out.
+        events: new rows of ``boundary.tables``.
+        catalogue: rows of new items, and of known ones in place of what was known of them.
+        customers: likewise of shoppers; whoever has no row here keeps the one they have.
+        step: is told what is being done.
+    """
+    tell = step or (lambda _what, _share: None)
+    tell("reading the news", 0.0)
+    stock = _upserted(bundle.catalogue_table, catalogue, "item_id")
+    come = pl.DataFrame(schema=_EVENT) if events is None else events
+    if events is not None:
+        come = come.filter(pl.col("at").dt.timestamp("us") <= now)
+    come, told, left_out = bundle.forgotten.leave_out(come, customers)
+    fresh = pl.concat([come["user_id"].cast(pl.String), *([] if told is None else [told["user_id"].cast(pl.String)])])
+    strangers = [user for user in fresh.unique().sort().to_list() if user not in bundle.user_row]
+    user_ids = [*bundle.user_ids, *strangers]
+    history, known_before = bundle.history, 0
+    if len(come):
+        row_of = {item: row for row, item in enumerate(stock["item_id"].to_list())}
+        history, known_before = joined(history, _grouped(come, user_ids, row_of))
+    elif strangers:
+        history, _ = joined(history, History.empty(len(user_ids)))
+    people = bundle.customers_table if told is None else _upserted(bundle.customers_table, told, "user_id")
+    made = bundle_of(
+        history, user_ids, stock, people, taxonomy=bundle.taxonomy, policy=bundle.policy, weighing=bundle.weighing,
+        now=now, seed=int(bundle.facts["seed"]), shelf=Shelf(), forgotten=bundle.forgotten, left_out=left_out, tell=tell,
+        train=lambda evidence, _progress: bundle.model.grown(evidence, seed=int(bundle.facts["seed"])),
+    )  # fmt: skip
+    trained = bundle.facts.get("trained_for", bundle.facts["fitted_for"])
+    made = replace(made, facts=made.facts | {"trained_for": trained}, path=bundle.path)
+    return News(
+        made,
+        users=len(strangers),
+        items=len(stock) - len(bundle.catalogue_table),
+        events=len(history.at) - len(bundle.history.at),
+        known_before=known_before,
+    )
+
+
+def joined(old: History, new: History) -> tuple[History, int]:
+    """Join the events of the same shoppers, more of whom may be in ``new``; what is in both counts once.
+
+    Two events are the same where shopper, item, kind, moment, price and quantity are. Returns also how many of
+    ``new`` were known.
+
+    Example:
+        >>> one = History(np.array([0, 1]), np.array([3]), np.array([2]), np.array([5]), np.ones(1), np.ones(1))
+        >>> both, known = joined(one, one)
+        >>> len(both.at), known
+        (1, 1)
+    """
+    users = np.concatenate([old.user_row, new.user_row])
+    columns = [np.concatenate([getattr(old, name), getattr(new, name)]) for name in _COLUMNS]
+    item, kind, at, price, quantity = columns
+    from_new = np.arange(len(users)) >= len(old.at)
+    order = np.lexsort((from_new, quantity, price, kind, item, at, users))
+    same = np.ones(len(order), bool)
+    for column in (users, *columns):
+        one, other = column[order[1:]], column[order[:-1]]
+        same[1:] &= (one == other) | ((one != one) & (other != other))  # noqa: PLR0124 (NaN is not itself)
+    same[:1] = False
+    first = np.maximum.accumulate(np.where(same, 0, np.arange(len(order))))  # of each run of equal events
+    known = same & from_new[order] & ~from_new[order[first]]
+    kept = np.sort(order[~known])
+    owner = users[kept]
+    kept = kept[np.lexsort((at[kept], owner))]
+    sizes = np.bincount(users[kept], minlength=new.users)
+    offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+    return History(offsets, *(column[kept] for column in columns)), int(known.sum())
+
+
+def _grouped(events: pl.DataFrame, user_ids: list[str], row_of: dict[str, int]) -> History:
+    """Group events by shopper; the empty id is the row of somebody who was forgotten, and has none."""
+    distinct = [user or f"\0{row}" for row, user in enumerate(user_ids)]
+    return History.from_frame(events, distinct, row_of)
+
+
+def _upserted(old: pl.DataFrame | None, new: pl.DataFrame | None, key: str) -> pl.DataFrame:
+    """Return a table with rows replaced by newer ones of the same key, in their place, and the others at the end."""
+    if new is None or old is None:
+        found = old if new is None else new
+        assert found is not None  # noqa: S101 (one of the two is there)
+        return found
+    newest = new.unique(key, keep="last", maintain_order=True).select(
+        pl.col(name).cast(kind) if name in new.columns else pl.lit(None, kind).alias(name)
+        for name, kind in old.schema.items()
+    )
+    places = old.select(pl.col(key)).with_row_index("place")
+    ordered = newest.join(places, on=key, how="left", maintain_order="left")
+    kept = old.with_row_index("place").join(newest.select(key), on=key, how="anti", maintain_order="left")
+    both = pl.concat([kept.select(*old.columns, "place"), ordered.select(*old.columns, "place")])
+    return both.sort("place", nulls_last=True, maintain_order=True).drop("place")
