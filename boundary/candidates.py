@@ -140,7 +140,7 @@ class Candidates:
             row_of_item: item id to catalogue row.
 
         Raises:
-            CandidateError: a column is missing, a user is null, or a source is none of the words.
+            CandidateError: no polars frame, a column is missing or of no use, a user is null, or a source is no such word.
 
         Example:
             >>> import polars as pl
@@ -148,11 +148,9 @@ class Candidates:
             >>> Candidates.from_frame(plain, {"tea": 0}).item_row.tolist()
             [0, -1]
         """
-        for name in ("user_id", "item_id", "score"):
-            if name not in frame.columns:
-                raise CandidateError(f"candidates need a column `{name}`; found {', '.join(frame.columns)}")
         import polars as pl
 
+        _check_frame(frame)
         ids = frame["user_id"].cast(pl.String)
         if ids.null_count():
             raise CandidateError("candidates have a null user_id; give every row the user it is for")
@@ -257,6 +255,25 @@ def check_offsets(offsets: Offsets, *, users: int, size: int) -> None:
         raise CandidateError(f"offsets must have {users + 1} entries (users + 1) but have {len(offsets)}")
     if offsets[0] != 0 or offsets[-1] != size or (users > 1 and (offsets[1:] < offsets[:-1]).any()):
         raise CandidateError(f"offsets must rise from 0 to the number of rows, {size}")
+
+
+def _check_frame(frame: pl.DataFrame) -> None:
+    """Refuse a frame without a needed column, or with one whose cells cannot be what its name says."""
+    import polars as pl
+
+    if not isinstance(frame, pl.DataFrame):
+        kind = f"{type(frame).__module__.partition('.')[0]}.{type(frame).__name__}"
+        raise CandidateError(f"candidates must be a polars.DataFrame but got a {kind}; convert or collect it first")
+    for name in ("user_id", "item_id", "score"):
+        if name not in frame.columns:
+            raise CandidateError(f"candidates need a column `{name}`; found {', '.join(frame.columns)}")
+    for name, dtype in frame.schema.items():
+        plain = isinstance(dtype, pl.String | pl.Categorical | pl.Enum | pl.Null)
+        number = dtype.is_numeric() or dtype == pl.Boolean
+        if name in {"user_id", "item_id", "evidence_id"} and not (plain or dtype.is_integer()):
+            raise CandidateError(f"candidates: column `{name}` holds {dtype}; give text or whole numbers")
+        if name in {"score", "closeness", "trace_share", "propensity"} and not (plain or number):
+            raise CandidateError(f"candidates: column `{name}` holds {dtype}; give numbers")
 
 
 def _codes(values: pl.Series, words: pl.Series, codes: Sequence[int]) -> pl.Expr:

@@ -15,7 +15,8 @@ item ``it``, priced 2.00 in the category "bread", with nothing wrong about it, a
     shown = [{ what = "it", days = 1, surface = "home", times = 3 }]       # kind = "dismiss", "too_often", ...
     ledger_down = false
     context = { surface = "email", intent = "browse", n = 10, now = 2026-01-15T12:00:00Z }
-    slate = [{ promoted = true }, { source = "explore" }]   # ranked rows of their own items, in place of the one
+    slate = [{ promoted = true }, { source = "explore" }]   # ranked rows of their own items, in place of the one;
+                                                             # same_as = 1 repeats the item of the first row
     place = 2                                                # the expectation is about this one, counted from 1
 """
 
@@ -144,6 +145,9 @@ class Case(_Table):
     def _expects_something(self) -> Case:
         if self.allowed == bool(self.withheld):
             raise ValueError("must say either withheld = [reasons] or allowed = true")
+        for at, line in enumerate(self.slate, 1):
+            if line.get("same_as", 1) not in range(1, max(at, 2)):
+                raise ValueError(f"same_as must be the place of a row before it, but row {at} got {line['same_as']!r}")
         if self.place > max(len(self.slate), 1):
             raise ValueError(f"place must be at most {max(len(self.slate), 1)} but got {self.place}")
         return self
@@ -244,7 +248,7 @@ def decide(policy: Policy, case: Case) -> tuple[str, ...]:
     candidates = Candidates.of(
         [SHOPPER],
         [0, len(rows)],
-        item_row=np.arange(len(rows)),
+        item_row=[line.get("same_as", at) - 1 for at, line in enumerate(case.slate, 1)] or [0],
         score=[row.score for row in rows],
         source=[SOURCE_NAMES.index(row.source) for row in rows],
         closeness=[row.closeness for row in rows],
@@ -266,7 +270,9 @@ def decide(policy: Policy, case: Case) -> tuple[str, ...]:
 def _item(name: str, terms: dict[str, Any]) -> dict[str, Any]:
     plain = {"item_id": name, "title": name, "category": "bread", "brand": None, "price": 2.0, "kind": "product",
              "created_at": NOON, "promoted": False, "replenish_days": 7.0, "tracker": False}  # fmt: skip
-    found = plain | {key: None if value == "none" else value for key, value in terms.items() if key != "source"}
+    found = plain | {
+        key: None if value == "none" else value for key, value in terms.items() if key not in {"source", "same_as"}
+    }
     if found.get("sensitive"):
         found["type"] = f"of {found['sensitive']}"
     return found

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from boundary.rules import BIT
-from boundary.rules.guard import SLATE_FULL
+from boundary.rules import SLATE_BITS
 from boundary.verdict import reason_lists
 
 if TYPE_CHECKING:
@@ -54,7 +53,7 @@ class Comparison:
 
     Attributes:
         changes: a row for each item that a shopper would see with one gate alone: shopper, item_id, change (``lost`` or
-            ``gained``), reasons (why the other gate withholds it; ``slate_full`` where something else took its place).
+            ``gained``), reasons (why the other gate withholds it; ``slate_full`` or ``repeated`` where something else took its place).
         standings: number of shoppers who would be treated ``equal``, ``stricter``, ``looser`` or ``mixed``.
     """
 
@@ -108,7 +107,7 @@ def stand(live: Verdict, shadow: Verdict) -> list[str]:
 
 
 def _refused(verdict: Verdict) -> npt.NDArray[np.bool_]:
-    return (verdict.enforced & ~BIT[SLATE_FULL]) != 0
+    return (verdict.enforced & ~SLATE_BITS) != 0
 
 
 def _changes(here: Verdict, there: Verdict) -> pl.DataFrame:

@@ -9,7 +9,7 @@ import numpy as np
 
 from boundary.rules import BIT, FAMILY_OF
 from boundary.rules.base import Quota
-from boundary.rules.guard import GUARDS, RULE_ERROR, SLATE_FULL
+from boundary.rules.guard import GUARDS, RULE_ERROR, SLATE
 from boundary.words import SOURCE_NAMES, Family, Tier
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def explain_row(policy: Policy, facts: Facts, enforced: int) -> list[RuleVerdict
     """
     source = SOURCE_NAMES[min(int(facts.candidates.source[0]), len(SOURCE_NAMES) - 1)]
     tier = Tier(int(facts.shoppers.tier[0]))
-    told = [_guard(reason, bool(enforced & int(BIT[reason]))) for reason in (*GUARDS, RULE_ERROR, SLATE_FULL)]
+    told = [_guard(reason, bool(enforced & int(BIT[reason]))) for reason in (*GUARDS, RULE_ERROR, *SLATE)]
     rules = policy.rules_for(surface=facts.context.surface, intent=facts.context.intent, tier=tier)
     for name, rule in rules.items():
         common = (name, rule.reason, str(rule.family), rule.enforce)

@@ -13,7 +13,7 @@ from boundary.measure import EASED, NOTHING, SOURCES, Bits, Check, Checks, Flags
 from boundary.rules import BIT
 from boundary.rules import kernel as quota
 from boundary.rules.base import BOUNDS, Measured, QuotaTerms, Rule
-from boundary.rules.guard import RULE_ERROR, SLATE_FULL
+from boundary.rules.guard import REPEATED, RULE_ERROR, SLATE_FULL
 from boundary.words import SOURCE_NAMES, Source
 
 if TYPE_CHECKING:
@@ -159,7 +159,7 @@ class Quotas:
         width = max(len(things.category_names), len(things.brand_names))
         quota.spend_quotas(
             users, facts.reads, facts.candidates.offsets, facts.candidates.item_row, rows.judged, rows.twin,
-            BIT["not_a_candidate"], length, entries.offsets, entries.item_row, entries.kind, entries.at,
+            BIT[REPEATED], length, entries.offsets, entries.item_row, entries.kind, entries.at,
             int(facts.context.now),
             things.things, *self.columns, facts.eases, self.bit, BIT[SLATE_FULL],
             scratch("crowds", (len(self.bit), width), np.int32, 0),

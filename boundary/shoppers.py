@@ -16,7 +16,7 @@ from boundary.past import kernel
 from boundary.words import COMPLAINTS, GUEST, MICROSECONDS_A_DAY, Family
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     import polars as pl
 
@@ -207,6 +207,21 @@ class Shoppers:
 
     def local_hours(self, now: int) -> Floats:
         """Return each shopper's local time of day in hours; NaN where the time zone is not known."""
+        return self._by_zone(now, lambda local: local.hour + local.minute / 60 + local.second / 3600)
+
+    def hours_until(self, hour: float, now: int) -> Floats:
+        """Return the hours until each shopper's clock shows an hour, clock changes counted; NaN where no zone is known."""
+
+        def wait(local: dt.datetime) -> float:
+            shown = local.replace(hour=0, minute=0, second=0, microsecond=0, fold=0) + dt.timedelta(hours=hour)
+            shown += dt.timedelta(days=shown <= local)
+            moments = (shown.replace(fold=fold).timestamp() - local.timestamp() for fold in (0, 1))
+            return next(seconds for seconds in moments if seconds > 0) / 3600
+
+        return self._by_zone(now, wait)
+
+    def _by_zone(self, now: int, ask: Callable[[dt.datetime], float]) -> Floats:
+        """Ask something of the local time in each zone, and return it for each shopper; NaN where no zone is known."""
         moment = dt.datetime.fromtimestamp(now / 1_000_000, tz=dt.UTC)
         hours = np.full(len(self.customers.zones) + 1, np.nan, np.float32)
         for place, name in enumerate(self.customers.zones):
@@ -214,7 +229,7 @@ class Shoppers:
                 local = moment.astimezone(zoneinfo.ZoneInfo(name))
             except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
                 continue
-            hours[place] = local.hour + local.minute / 60 + local.second / 3600
+            hours[place] = ask(local)
         return hours[self.customers.zone]
 
 

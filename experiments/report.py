@@ -11,7 +11,7 @@ import numpy as np
 import plotly.graph_objects as go
 import polars as pl
 
-from boundary.rules.guard import SLATE_FULL
+from boundary.rules.guard import SLATE
 from boundary.words import Source
 from experiments import frontier
 from experiments.figures import read_figures, write_figures
@@ -143,7 +143,7 @@ def _frontier(folder: Path, figures: Mapping[str, float]) -> list[str]:
 
 
 def _withheld(answer: Answer) -> str:
-    counts = {reason: count for reason, count in answer.verdict.counts().items() if reason != SLATE_FULL}
+    counts = {reason: count for reason, count in answer.verdict.counts().items() if reason not in SLATE}
     return _section(
         "Withheld, and why",
         "Candidates the boundary did not let through, by reason; the colour is the family. One can have several reasons.",

@@ -17,7 +17,7 @@ import polars as pl
 
 from boundary.history import SHOWN
 from boundary.ledger.base import Columns, LedgerError
-from boundary.rules import BIT
+from boundary.rules import BIT, SLATE_BITS
 from boundary.rules.guard import SLATE_FULL
 from boundary.tables import write_parquet_atomic
 from boundary.verdict import reason_lists
@@ -152,7 +152,7 @@ def slate_rows(engine: Engine, answer: Answer) -> pl.DataFrame:
 def withheld_rows(engine: Engine, answer: Answer) -> pl.DataFrame:
     """Return one row a candidate that the boundary withheld: user_id, item_id, source, reasons."""
     rows, verdict = answer.candidates, answer.verdict
-    bits = verdict.enforced & ~BIT[SLATE_FULL]
+    bits = verdict.enforced & ~SLATE_BITS
     held = np.flatnonzero(bits)
     known = (rows.item_row[held] >= 0) & (rows.item_row[held] < engine.gate.catalogue.items)
     place = pl.Series(np.where(known, rows.item_row[held], -1)).replace(-1, None)

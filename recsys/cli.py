@@ -123,7 +123,7 @@ def _tell_demo(manifest: dict[str, Any], judged: Any, out: Path, report: Path, s
     slots = manifest["sources"]
     console.print(f"[bold]{manifest['scored']:,} households[/] scored, {manifest['shown']:,} slots shown: "
                   + ", ".join(f"{count:,} {name}" for name, count in slots.items()))  # fmt: skip
-    top = [(r, c) for r, c in manifest["withheld"].items() if r != "slate_full"][:6]
+    top = [(r, c) for r, c in manifest["withheld"].items() if r not in {"slate_full", "repeated"}][:6]
     console.print("withheld most often: " + ", ".join(f"{reason} {count:,}" for reason, count in top))
     console.print(
         f"discovery NDCG@20 on later weeks: {judged.raw:.4f} without the boundary, {judged.profile:.4f} for the "

@@ -6,7 +6,7 @@ import numpy as np
 
 from boundary.rules import conversion, frequent, personal
 from boundary.rules.base import Rule
-from boundary.rules.guard import GUARDS, RULE_ERROR, SLATE_FULL
+from boundary.rules.guard import GUARDS, RULE_ERROR, SLATE
 from boundary.words import Family
 
 RULES: dict[str, type[Rule]] = {
@@ -18,7 +18,8 @@ RULES: dict[str, type[Rule]] = {
 FAMILY_OF: dict[str, Family] = (
     {reason: rule.family for reason, rule in RULES.items()}
     | dict.fromkeys((*GUARDS, RULE_ERROR), Family.GUARD)
-    | {SLATE_FULL: Family.SLATE}
+    | dict.fromkeys(SLATE, Family.SLATE)
 )
 REASONS: tuple[str, ...] = tuple(FAMILY_OF)
 BIT: dict[str, np.uint64] = {reason: np.uint64(1) << np.uint64(place) for place, reason in enumerate(REASONS)}
+SLATE_BITS = np.bitwise_or.reduce([BIT[reason] for reason in SLATE])

@@ -111,7 +111,7 @@ class SurfaceCap(Frequent):
         return Measure(0, self.times, whole=True).left(view.ease(Family.FREQUENT, guests=True))
 
     def remedy(self, facts: Facts) -> str | None:  # noqa: ARG002
-        return None if not self.times else f"within {self.days:g} days"
+        return None if not self.times else f"within {self.days:g} day{'' if self.days == 1 else 's'}"
 
 
 class ChannelGap(Frequent):
@@ -157,8 +157,8 @@ class QuietHours(Frequent, FlagRule):
         return view.of_shopper(~awake)
 
     def remedy(self, facts: Facts) -> str | None:
-        hour = float(facts.shoppers.local_hours(facts.context.now)[0])
-        return None if np.isnan(hour) else in_days(((self.end - hour) % 24) / 24)
+        hours = float(facts.shoppers.hours_until(self.end, facts.context.now)[0])
+        return None if np.isnan(hours) else in_days(hours / 24)
 
 
 class Dismissed(Frequent, Measured):

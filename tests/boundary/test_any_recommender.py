@@ -155,12 +155,35 @@ def test_an_empty_frame_is_a_block_of_nobody() -> None:
         (PLAIN.with_columns(user_id=pl.lit(None, pl.String)), "candidates have a null user_id"),
         (PLAIN.with_columns(source=pl.lit("friends")), "source must be one of personal, .* but got 'friends'"),
         (PLAIN.with_columns(source=pl.lit(None, pl.String)), "but got 'None'"),
+        (PLAIN.with_columns(user_id=pl.lit(7.0)), "column `user_id` holds Float64; give text or whole numbers"),
+        (PLAIN.with_columns(item_id=pl.lit([1])), "column `item_id` holds .*; give text or whole numbers"),
+        (PLAIN.with_columns(evidence_id=pl.lit(0.5)), "column `evidence_id` holds Float64"),
+        (PLAIN.with_columns(score=pl.lit([1.0])), "column `score` holds List.*; give numbers"),
+        (PLAIN.with_columns(closeness=pl.lit(NOW)), "column `closeness` holds Datetime.*; give numbers"),
+        (PLAIN.lazy(), "must be a polars.DataFrame but got a polars.LazyFrame; convert or collect it first"),
+        ({"user_id": ["ann"]}, "must be a polars.DataFrame but got a builtins.dict"),
     ],
 )
 def test_a_frame_that_cannot_be_read_is_refused(frame: pl.DataFrame, line: str) -> None:
     """The line names the column and what was found."""
     with pytest.raises(CandidateError, match=line):
         Candidates.from_frame(frame, {})
+
+
+@pytest.mark.parametrize(
+    "kind", [pl.Categorical, pl.Enum(sorted({*PLAIN["user_id"], *PLAIN["item_id"], "crowd"})), pl.String]
+)
+def test_ids_may_be_categories(kind: pl.DataType) -> None:
+    """However a frame keeps its words, they are the same words."""
+    told = Candidates.from_frame(
+        PLAIN.with_columns(
+            pl.col("user_id", "item_id", "source").cast(kind), score=pl.col("score").cast(pl.Decimal(9, 2))
+        ),
+        {"tea": 0, "bread": 1},
+    )
+    assert list(told.user_ids) == ["ann", "bob"]
+    assert told.item_row.tolist() == [-1, -1, -1, 1, 0, 1, -1]
+    assert told.score.tolist() == pytest.approx(PLAIN["score"].to_list())
 
 
 def test_odd_cells_are_withheld_and_not_guessed() -> None:

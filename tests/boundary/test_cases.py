@@ -75,3 +75,12 @@ def test_a_folder_without_cases_is_told(tmp_path: Path) -> None:
     """An empty folder proves nothing."""
     with pytest.raises(CaseError, match=r"put a \.toml file"):
         list(read_cases(tmp_path))
+
+
+def test_a_row_repeats_only_a_row_before_it(tmp_path: Path) -> None:
+    """``same_as`` names a place that is there already."""
+    for wrong in ("2", "3", "0", '"one"'):
+        text = f'[[case]]\nsays = "x"\nallowed = true\nslate = [{{}}, {{ same_as = {wrong} }}]\n'
+        (tmp_path / "c.toml").write_text(text)
+        with pytest.raises(CaseError, match="same_as must be the place of a row before it, but row 2 got"):
+            read_cases(tmp_path)

@@ -202,7 +202,7 @@ def spend_slowly(
                 told[row] = {SLATE_FULL}
                 continue
             if any(rows.item_row[other] == rows.item_row[row] for other in slate):
-                told[row] = {"not_a_candidate"}
+                told[row] = {"repeated"}
                 continue
             reasons = set()
             for place, rule in enumerate(live):
@@ -247,7 +247,7 @@ def test_quotas_are_spent_as_the_slow_way_spends_them(asked: tuple[World, Policy
     verdict, facts = world.screen(rules, n=n), facts_of(world, rules)
     quotas = [rule for rule in RULES.values() if rule.spends]
     bits = np.bitwise_or.reduce([BIT[rule.reason] for rule in quotas] + [BIT[SLATE_FULL]])
-    twin = BIT["not_a_candidate"]
+    twin = BIT["repeated"]
     for user in range(world.candidates.users):
         mine = list(range(*world.candidates.offsets[user : user + 2]))
         tier = Tier(int(facts.shoppers.tier[user]))

@@ -17,7 +17,7 @@ from boundary import Catalogue, Context, Gate, Policy, Verdict
 from boundary.policy import direction_of
 from boundary.rules import BIT, RULES
 from boundary.rules.base import ENFORCEMENTS, Quota
-from boundary.rules.guard import SLATE_FULL
+from boundary.rules.guard import SLATE
 from boundary.tables import read_table
 from boundary.words import INTENTS, SOURCE_NAMES, Tier
 
@@ -252,7 +252,7 @@ def test_a_rule_more_never_lets_a_row_pass(world: World, rules: Policy, name: st
 
 
 def _quota_reasons() -> list[str]:
-    return [*dict.fromkeys(DEFAULT.rules[name].reason for name in SPENDING), SLATE_FULL, "not_a_candidate"]
+    return [*dict.fromkeys(DEFAULT.rules[name].reason for name in SPENDING), *SLATE]
 
 
 @given(worlds(), policies(), st.integers(0, 12), st.integers(0, 12))

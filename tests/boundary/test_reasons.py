@@ -70,6 +70,15 @@ def fill(
     return told
 
 
+def lists_twice(first: int, second: int, *, closeness: float = 1.0) -> Ask:
+    """Ask for the reasons of the second of two rows with one item, from these sources."""
+    block = Candidates.of(
+        ["ann"], [0, 2], item_row=[0, 0], score=[2, 1], source=[first, second], closeness=[closeness, 1.0],
+        trace_share=[0.3, 0.3], evidence_row=[1, 1],
+    )  # fmt: skip
+    return lambda: replace(one_row(), candidates=block).screen(DEFAULT).reasons(1)
+
+
 def entries(times: int, *, ago: int = DAY, row: int = 0, **terms: Any) -> list[tuple[Any, ...]]:
     return [shown(row, ago=ago + 100 * SECOND * number, slate=number, **terms) for number in range(times)]
 
@@ -175,6 +184,8 @@ WITHHELD: list[tuple[str, str, Ask]] = [
     ("not_a_candidate", "a product as a gesture", ask(one_row(row={"source": "gesture"}))),
     ("slate_full", "no slots", ask(one_row(row=CROWD), n=0)),
     ("slate_full", "fewer than none", ask(one_row(row=CROWD), n=-3)),
+    ("not_a_candidate", "what the crowd listed already", lists_twice(1, 1)),
+    ("repeated", "what the profile listed already", lists_twice(0, 1)),
     ("slate_full", "the second of one", fill([PLAIN, PLAIN], "promoted_gap", n=1, at=1)),
 ]  # fmt: skip
 
@@ -261,6 +272,7 @@ KEPT: list[tuple[str, str, Ask]] = [
     ("bad_score", "a large one", ask(one_row(row={"score": -9.9e37}))),
     ("bad_score", "zero", ask(one_row(row={"score": 0.0}))),
     ("not_a_candidate", "a gesture among gestures", ask(one_row(GIFT, row={"source": "gesture"}))),
+    ("repeated", "the profile's was too close to be shown", lists_twice(0, 1, closeness=9.0)),
     ("slate_full", "one slot", ask(one_row(row=CROWD), n=1)),
     ("slate_full", "as many slots as there are", ask(one_row(row=CROWD), n=10**30)),
 ]  # fmt: skip
@@ -299,9 +311,9 @@ def test_a_repeated_row_is_shown_once() -> None:
     world = World(things, block, customers([customer("ann")], ["ann"]), history([]), exposures([]))
     verdict = world.screen(DEFAULT)
     assert verdict.kept.tolist() == [True, False, False, True]
-    assert [verdict.reasons(row) for row in (1, 2)] == [["not_a_candidate"]] * 2
+    assert [verdict.reasons(row) for row in (1, 2)] == [["not_a_candidate"], ["repeated"]]
     withheld = replace(world, catalogue=replace(things, family_bits=np.array([1, 0], np.uint32)))
-    assert "not_a_candidate" not in withheld.screen(DEFAULT).reasons(2)
+    assert "repeated" not in withheld.screen(DEFAULT).reasons(2)
 
 
 def test_a_second_source_may_bring_what_the_first_could_not() -> None:

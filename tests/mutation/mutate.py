@@ -1,57 +1,32 @@
 """Change the boundary a little, again and again, and see whether a test notices: ``python tests/mutation/mutate.py``.
 
-Cosmic Ray (``pip install cosmic-ray``) makes the mutants. Its own runner starts Python anew for each, which takes many
+Cosmic Ray (``pip install cosmic-ray``) makes most mutants. Its own runner starts Python anew for each, which takes many
 seconds; here the tests are loaded once, with the kernels uncompiled, and each mutant takes the place of the function's
-code while they run, until the first fails. That test must pass again without the mutant, or the run ends. Mutants
-outside functions (settings' bounds, tables of words) are left out and counted.
+code while those tests run that reach its lines, quickest first, until one fails. That test must pass again without the
+mutant, or the run ends. Laws draw few examples and do not shrink; ``--again`` looks once more, with more examples, at
+what survived. With ``--out`` a run goes on where the last one ended.
 """
 
 from __future__ import annotations
 
 import argparse
-import difflib
 import json
 import os
-import random
-import re
 import signal
 import sys
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from functools import cached_property
 from importlib import import_module
 from pathlib import Path
 from types import CodeType, FunctionType
 
-HERE = Path(__file__).resolve().parents[2]
-ROOMS = (
-    "rules/personal.py", "rules/frequent.py", "rules/conversion.py", "rules/base.py", "rules/kernel.py", "gate.py",
-    "plan.py", "measure.py", "kernel.py", "policy.py", "shoppers.py", "facts.py", "claims.py", "history.py", "verdict.py",
-)  # fmt: skip
-TESTS = ("test_reasons.py", "test_edges.py", "test_kernels.py", "test_policy.py", "test_cases.py", "test_laws.py")
-SIGNS = r"(Eq|NotEq|Lt|LtE|Gt|GtE)"
-WANTED = re.compile(
-    rf"core/(ReplaceComparisonOperator_{SIGNS}_{SIGNS}|ReplaceComparisonOperator_(Is_IsNot|IsNot_Is)|ReplaceAndWithOr"
-    r"|ReplaceOrWithAnd|ReplaceTrueWithFalse|ReplaceFalseWithTrue|AddNot|ReplaceUnaryOperator_Delete_Not"
-    r"|ReplaceBinaryOperator_(BitAnd_BitOr|BitOr_BitAnd|Add_Sub|Sub_Add|Mul_Div|Div_Mul)|NumberReplacer"
-    r"|ReplaceContinueWithBreak|ReplaceBreakWithContinue|ZeroIterationForLoop)$"
-)
-Mutant = tuple[str, str, int]
+from mutants import BOUNDARY, Mutant, mutants
 
-
-def mutants() -> list[Mutant]:
-    """Return every mutant as room, operator and occurrence."""
-    from cosmic_ray.ast import ast_nodes, get_ast
-    from cosmic_ray.plugins import get_operator, operator_names
-
-    found = []
-    operators = {name: get_operator(name)() for name in operator_names() if WANTED.match(name)}
-    for room in ROOMS:
-        nodes = list(ast_nodes(get_ast((HERE / "boundary" / room).read_text(encoding="utf-8"))))
-        for name, operator in operators.items():
-            places = sum(len(list(operator.mutation_positions(node))) for node in nodes)
-            found += [(room, name, place) for place in range(places)]
-    return found
+HERE = BOUNDARY.parent
+TESTS = ("tests/boundary", "tests/test_associations.py", "tests/test_tables.py", "tests/test_taxonomy.py", "boundary")
+SLOW = 20.0  # seconds of processor time, uncompiled, above which a test is left out
+SURVIVED, KILLED = ("survived", "not reached"), "killed"
 
 
 def codes(code: CodeType, way: tuple[str, ...] = ()) -> dict[tuple[str, ...], CodeType]:
@@ -80,6 +55,8 @@ def function(module: object, way: tuple[str, ...]) -> FunctionType | None:
         found = found.func
     elif isinstance(found, (classmethod, staticmethod)):
         found = found.__func__
+    for wrapper in ("wrapped", "__wrapped__"):
+        found = getattr(found, wrapper, found)
     return found if isinstance(found, FunctionType) else None
 
 
@@ -90,82 +67,119 @@ class Late(BaseException):
 class Judge:
     """Takes the place of pytest's loop over the tests: runs them for each mutant, until one fails."""
 
-    def __init__(self, drawn: list[Mutant], *, minutes: float, out: Path | None) -> None:
-        self.drawn, self.minutes, self.out = drawn, minutes, out
+    def __init__(self, drawn: list[Mutant], *, minutes: float, examples: int, out: Path | None) -> None:
+        self.drawn, self.minutes, self.examples, self.out = drawn, minutes, examples, out
         self.told = ""
+        self.cost: dict[str, float] = {}
+        self.reach: dict[tuple[str, int], list] = defaultdict(list)  # the tests that run a line
+        self.globs: dict[str, dict] = {}
+        self.killers: dict[tuple, Counter] = defaultdict(Counter)  # of the mutants of a function
 
     def pytest_runtestloop(self, session) -> bool:
-        items = [item for item in session.items if "ten_thousand" not in item.name]
-        slow = []
-        for item in items:
-            begin = time.thread_time()
-            if not self._passes(session, item, patience=600):
-                sys.exit(f"a test fails without any mutant: {item.nodeid}\n{self.told}")
-            slow.append(time.thread_time() - begin)
-        cost = dict(zip((item.nodeid for item in items), slow, strict=True))
-        print(f"{len(items)} tests pass in {sum(slow):.0f} seconds of processor time", flush=True)
-        items.sort(key=lambda item: cost[item.nodeid])
-        begin, tally, by_room = time.monotonic(), Counter(), {}
-        for mutant in self.drawn:
+        self._look(session)
+        begin, tally, by_room = time.monotonic(), Counter(), defaultdict(Counter)
+        for number, mutant in enumerate(self.drawn):
             if time.monotonic() - begin > self.minutes * 60:
                 break
-            outcome, diff, killer = self._judge(session, items, cost, mutant)
+            outcome, killer = self._judge(session, mutant)
             tally[outcome] += 1
-            by_room.setdefault(mutant[0], Counter())[outcome] += 1
-            if outcome == "survived":
-                print(diff, flush=True)
+            by_room[mutant.room][outcome] += 1
+            if outcome in SURVIVED:
+                print(f"{outcome}: {mutant.diff}", flush=True)
             if self.out is not None:
+                line = {"mutant": mutant, "outcome": outcome, "by": killer, "diff": mutant.diff}
                 with self.out.open("a", encoding="utf-8") as file:
-                    file.write(json.dumps({"mutant": mutant, "outcome": outcome, "by": killer, "diff": diff}) + "\n")
-        print(
-            f"\n{sum(tally.values())} of {len(self.drawn)} mutants: " + ", ".join(f"{n} {w}" for w, n in tally.items())
-        )
+                    file.write(json.dumps(line) + "\n")
+            if number % 100 == 99:
+                print(f"... {number + 1} of {len(self.drawn)} in {time.monotonic() - begin:.0f} seconds", flush=True)
+        print(f"\n{tally.total()} of {len(self.drawn)} mutants: {told(tally)}")
         for room, counts in sorted(by_room.items()):
-            print(f"  {room}: " + ", ".join(f"{n} {w}" for w, n in counts.items()))
+            print(f"  {room}: {told(counts)}")
         return True
 
-    def _judge(self, session, items, cost, mutant: Mutant) -> tuple[str, str, str]:
-        from cosmic_ray.mutating import mutate_code
-        from cosmic_ray.plugins import get_operator
+    def _look(self, session) -> None:
+        """Run every test once, without a mutant: what it costs and which lines of the boundary it runs."""
+        from hypothesis import Phase, settings
 
-        room, name, place = mutant
-        file = HERE / "boundary" / room
-        before = file.read_text(encoding="utf-8")
-        after = str(mutate_code(before, get_operator(name)(), place) or before)
-        lines = difflib.unified_diff(before.splitlines(), after.splitlines(), room, f"{name} {place}", n=0, lineterm="")
-        diff = "\n".join(lines)
-        module = import_module("boundary." + room.removesuffix(".py").replace("/", "."))
-        old, new = (codes(compile(text, str(file), "exec", dont_inherit=True)) for text in (before, after))
-        changes = [(function(module, way), new[way]) for way in old if old[way] != new.get(way)]
-        changes = [(one, code) for one, code in changes if one is not None]
+        items = []
+        for item in session.items:
+            if "ten_thousand" in item.name:
+                continue
+            law = getattr(getattr(item, "obj", None), "hypothesis", None)
+            if law is not None:
+                usual = getattr(item.obj, "_hypothesis_internal_use_settings", None) or settings.default
+                item.obj._hypothesis_internal_use_settings = settings(
+                    usual, max_examples=min(usual.max_examples, self.examples), phases=[Phase.explicit, Phase.generate]
+                )
+            if hasattr(item, "dtest"):
+                self.globs[item.nodeid] = dict(item.dtest.globs)  # a doctest clears its own
+            clean()
+            lines: set[tuple[str, int]] = set()
+            begin = time.thread_time()
+            sys.settrace(tracer(lines))
+            try:
+                passed = self._passes(session, item, patience=600)
+            finally:
+                sys.settrace(None)
+            if not passed:
+                sys.exit(f"a test fails without any mutant: {item.nodeid}\n{self.told}")
+            cost = time.thread_time() - begin
+            if cost > SLOW:
+                print(f"left out, {cost:.0f} seconds: {item.nodeid}", flush=True)
+                continue
+            self.cost[item.nodeid] = cost
+            items.append(item)
+            for line in lines:
+                self.reach[line].append(item)
+        print(f"{len(items)} tests pass in {sum(self.cost.values()):.0f} seconds of processor time, traced", flush=True)
+
+    def _judge(self, session, mutant: Mutant) -> tuple[str, str]:
+        room = mutant.room
+        file = str(BOUNDARY / room)
+        module = import_module(("boundary." + room.removesuffix(".py").replace("/", ".")).removesuffix(".__init__"))
+        try:
+            old, new = (codes(compile(text, file, "exec", dont_inherit=True)) for text in (mutant.before, mutant.after))
+        except SyntaxError:
+            return "none", ""
+        ways = [way for way in old if old[way] != new.get(way)]
+        changes = [(one, new[way]) for one, way in ((function(module, way), way) for way in ways) if one and way in new]
         if not changes:
-            return "outside functions", diff, ""
+            return "outside functions", ""
+        concerned = {item.nodeid: item for line in mutant.lines for item in self.reach.get((file, line), ())}
+        if not concerned:
+            return "not reached", ""
+        killers = self.killers[room, *ways]
+        order = sorted(concerned.values(), key=lambda item: (-killers[item.nodeid], self.cost[item.nodeid]))
         kept = [(one, one.__code__) for one, _ in changes]
         killer = None
+        clean(module)
         try:
             for one, code in changes:
                 one.__code__ = code
-            for item in items:
-                if not self._passes(session, item, patience=20 * cost[item.nodeid] + 3):
+            for item in order:
+                if not self._passes(session, item, patience=10 * self.cost[item.nodeid] + 2):
                     killer = item
                     break
         finally:
             for one, code in kept:
                 one.__code__ = code
-            _clean()
+            clean(module)
         if killer is None:
-            return "survived", diff, ""
+            return "survived", ""
         if not self._passes(session, killer, patience=600):
-            sys.exit(f"{killer.nodeid} fails without its mutant: {diff}")
-        return "killed", diff, killer.nodeid
+            sys.exit(f"{killer.nodeid} fails without its mutant: {mutant.diff}\n{self.told}")
+        killers[killer.nodeid] += 1
+        return KILLED, killer.nodeid
 
     def _passes(self, session, item, *, patience: float) -> bool:
         from _pytest.runner import runtestprotocol
 
-        signal.signal(signal.SIGALRM, _late)
+        signal.signal(signal.SIGALRM, late)
         signal.setitimer(signal.ITIMER_REAL, 20 * patience)
         signal.setitimer(signal.ITIMER_VIRTUAL, patience)
-        signal.signal(signal.SIGVTALRM, _late)
+        signal.signal(signal.SIGVTALRM, late)
+        if hasattr(item, "dtest"):
+            item.dtest.globs = dict(self.globs[item.nodeid])
         try:
             reports = runtestprotocol(item, log=False, nextitem=None)
         except Late:
@@ -178,57 +192,81 @@ class Judge:
         return not failed
 
 
-def _late(*_: object) -> None:
+def tracer(lines: set[tuple[str, int]]):
+    """Return a trace function that notes the lines of the boundary that run."""
+    home = str(BOUNDARY)
+
+    def within(frame, event, _):
+        if event == "line":
+            lines.add((frame.f_code.co_filename, frame.f_lineno))
+        return within
+
+    def called(frame, *_):
+        return within if frame.f_code.co_filename.startswith(home) else None
+
+    return called
+
+
+def late(*_: object) -> None:
     raise Late
 
 
-def _clean() -> None:
-    """Forget what a broken kernel may have left behind."""
-    from boundary import measure
+def told(counts: Counter) -> str:
+    return ", ".join(f"{number} {word}" for word, number in counts.most_common())
+
+
+def clean(module: object = None) -> None:
+    """Forget what was worked out under a mutant, or without one."""
+    from boundary import measure, shoppers
 
     measure._store.__dict__.clear()
+    shoppers._granting.cache_clear()
+    for found in vars(module).values() if module is not None else ():
+        if hasattr(found, "cache_clear") and hasattr(found, "__wrapped__"):
+            found.cache_clear()
     shop = sys.modules.get("shop")
     if shop is not None:
         shop.random_world.cache_clear()
         shop.DEFAULT._resolved.clear()
+        for name in ("digest", "needs", "longest_window_days", "_surfaces"):
+            shop.DEFAULT.__dict__.pop(name, None)
 
 
 def main() -> None:
     """Draw mutants, test each, and print what survived."""
     ask = argparse.ArgumentParser(description=__doc__)
-    ask.add_argument("--minutes", type=float, default=40, help="begin no other mutant after this long")
-    ask.add_argument("--most", type=int, default=1_000_000, help="mutants at most")
+    ask.add_argument("--minutes", type=float, default=60, help="begin no other mutant after this long")
+    ask.add_argument("--most", type=int, default=1_000_000, help="mutants at most, of every room alike")
     ask.add_argument("--seed", type=int, default=7, help="of the draw")
     ask.add_argument("--examples", type=int, default=4, help="of each law")
     ask.add_argument("--only", default="", help="rooms whose name contains this")
-    ask.add_argument("--out", type=Path, help="also write the outcomes, one JSON line a mutant")
+    ask.add_argument("--out", type=Path, help="also write the outcomes, one JSON line a mutant; those there are kept")
+    ask.add_argument("--again", type=Path, help="judge only what survived in this file")
     asked = ask.parse_args()
     os.environ |= {"NUMBA_DISABLE_JIT": "1", "LAW_EXAMPLES": str(asked.examples)}
+    os.chdir(HERE)
+    sys.path.insert(0, str(HERE))
     import numpy as np
     import pytest
 
     np.seterr(all="ignore")
-    drawn = [mutant for mutant in mutants() if asked.only in mutant[0]]
-    print(f"{len(drawn)} mutants in {len({room for room, _, _ in drawn})} rooms", flush=True)
-    random.Random(asked.seed).shuffle(drawn)
-    os.chdir(HERE)
-    sys.path.insert(0, str(HERE))
-    judge = Judge(drawn[: asked.most], minutes=asked.minutes, out=asked.out)
-    files = [f"tests/boundary/{name}" for name in TESTS]
-    options = [
-        "-q",
-        "-p",
-        "no:cacheprovider",
-        "-p",
-        "no:xdist",
-        "-p",
-        "no:terminalreporter",
-        "-o",
-        "addopts=",
-        "-W",
-        "ignore",
-    ]
-    sys.exit(int(pytest.main([*options, *files], plugins=[judge])))
+    drawn = mutants(asked.only, seed=asked.seed)[: asked.most]
+    if asked.again is not None:
+        drawn = [
+            one for one, outcome in outcomes(asked.again).items() if outcome in SURVIVED and asked.only in one.room
+        ]
+    done = outcomes(asked.out) if asked.out is not None and asked.out.exists() else {}
+    drawn = [one for one in drawn if one not in done]
+    print(f"{len(drawn)} mutants in {len({one.room for one in drawn})} rooms, {len(done)} judged before", flush=True)
+    judge = Judge(drawn, minutes=asked.minutes, examples=asked.examples, out=asked.out)
+    options = "-q -p no:cacheprovider -p no:xdist -p no:terminalreporter -o addopts= --doctest-modules -W ignore"
+    sys.exit(int(pytest.main([*options.split(), *TESTS], plugins=[judge])))
+
+
+def outcomes(file: Path) -> dict[Mutant, str]:
+    """Return what a run wrote down."""
+    lines = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+    return {Mutant(*line["mutant"]): line["outcome"] for line in lines}
 
 
 if __name__ == "__main__":

@@ -1,0 +1,165 @@
+"""What every rule says of one row, and what would change it: the remedy tried out is the remedy told."""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from shop import DAY, DEFAULT, HOUR, NOW, World, event, one_row, policy, shown
+
+from boundary import Policy
+from boundary.explain import RuleVerdict, explain_row, for_shopper
+from boundary.facts import Facts
+from boundary.rules.base import Rule
+from boundary.words import MICROSECONDS_AN_HOUR
+
+CROWD = {"source": "crowd"}
+
+
+def explained(world: World, rules: Policy = DEFAULT, **context: Any) -> dict[str, RuleVerdict]:
+    """Ask every rule about the only row of a world."""
+    asked = replace(world, context=replace(world.context, **context))
+    verdict, shoppers = asked.screen(rules), asked.meet(rules)
+    facts = Facts(
+        asked.context, asked.catalogue, shoppers, asked.candidates, history=asked.history, exposures=asked.exposures
+    )
+    return {one.rule: one for one in explain_row(rules, facts.one(0), int(verdict.enforced[0]))}
+
+
+def remedy(world: World, rule: str, rules: Policy = DEFAULT, **context: Any) -> str | None:
+    told = explained(world, rules, **context)[rule]
+    assert told.withheld
+    return told.remedy
+
+
+LAST = [shown(0, ago=DAY + n, slate=n) for n in range(3)]
+MAIL = {"surface": "email"}
+MAILS = [shown(1, ago=(17 + n) * HOUR, surface="email", slate=n) for n in range(5)]
+
+
+@pytest.mark.parametrize(
+    ("rule", "told", "world", "context"),
+    [
+        ("item_cap", "in 6 days", one_row(entries=LAST), {}),
+        ("item_cap", "in 1 hour", one_row(entries=[shown(0, ago=7 * DAY - n, slate=n) for n in (1, 2, 3)]), {}),
+        ("item_cap", "in 5 days", one_row(entries=[*LAST[1:], shown(0, ago=2 * DAY), shown(0, ago=6 * DAY)]), {}),
+        ("category_cap", "in 4 days", one_row(entries=[shown(0, ago=3 * DAY, slate=n) for n in range(20)]), {}),
+        ("surface_cap", "within 1 day", one_row(row=CROWD, entries=MAILS), MAIL),
+        ("channel_gap", "in 6 hours", one_row(row=CROWD, entries=[shown(1, ago=10 * HOUR, surface="push")]), MAIL),
+        ("quiet_hours", "in 7 hours", one_row(row=CROWD), MAIL | {"now": NOW + 11 * HOUR}),
+        ("dismissed", "in 5 days", one_row(events=[event(0, kind="dismiss", ago=2 * DAY)]), {}),
+        ("dismissed", "in 12 days", one_row(events=[event(0, kind="dismiss", ago=n * DAY) for n in (2, 3)]), {}),
+        ("fatigued", "if you looked at it", one_row(entries=[shown(0, ago=(9 + n) * DAY) for n in range(10)]), {}),
+        ("owned", None, one_row({"replenish_days": None}, events=[event(0)]), {}),
+        ("replenish_early", "in 5 days", one_row(events=[event(0)]), {}),
+        ("following", "in 13 days", one_row(events=[event(0, kind="view")]), {}),
+        ("sensitive_category", "if you opted in", one_row({"category": "medicine"}), {}),
+        ("no_consent", "if you agreed to personalise", one_row(shopper={"consent": []}), {}),
+        ("opted_out", "if you took back your opt-out", one_row(shopper={"opted_out": True}), {}),
+        ("upsell", None, one_row({"price": 9.0, "category": "tea"}), {}),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)  # fmt: skip
+def test_what_would_change_it(rule: str, told: str | None, world: World, context: dict[str, Any]) -> None:
+    """A time, a word of the shopper's, or nothing."""
+    assert remedy(world, rule, **context) == told
+
+
+@pytest.mark.parametrize("rule", ["item_cap", "fatigued"])
+def test_never_has_no_remedy(rule: str) -> None:
+    """What is shown to nobody does not come back with time."""
+    assert remedy(one_row(), rule, policy(**{f"{rule}__times": 0})) is None
+
+
+def test_a_newcomer_may_be_known_better_later() -> None:
+    """The days that the relationship still lacks."""
+    newcomer = one_row(shopper={"since": dt.datetime(2026, 1, 5, 12, tzinfo=dt.UTC)})
+    assert remedy(newcomer, "disproportionate") == "in 4 days"
+
+
+@pytest.mark.parametrize(
+    ("zone", "now", "told"),
+    [
+        ("Europe/Paris", dt.datetime(2026, 3, 28, 22, tzinfo=dt.UTC), "in 6 hours"),  # 23:00, and an hour is left out
+        ("Europe/Paris", dt.datetime(2026, 3, 27, 22, tzinfo=dt.UTC), "in 7 hours"),
+        ("Europe/Paris", dt.datetime(2026, 10, 24, 21, tzinfo=dt.UTC), "in 8 hours"),  # 23:00, and one comes twice
+        ("America/New_York", dt.datetime(2026, 11, 1, 6, 30, tzinfo=dt.UTC), "in 5 hours"),  # 01:30 for the second time
+        ("Asia/Kathmandu", dt.datetime(2026, 1, 15, 16, 15, tzinfo=dt.UTC), "in 8 hours"),
+    ],
+)
+def test_the_night_ends_by_the_shoppers_clock(zone: str, now: dt.datetime, told: str) -> None:
+    """Also where the clock changes in that night."""
+    world = one_row(row=CROWD, shopper={"timezone": zone})
+    assert remedy(world, "quiet_hours", surface="push", now=int(now.timestamp()) * 1_000_000) == told
+
+
+def test_nobody_knows_when_the_night_ends_nowhere() -> None:
+    """Without a known zone there is no hour to name."""
+    assert remedy(one_row(row=CROWD, shopper={"timezone": "Mars/Base"}), "quiet_hours", surface="push") is None
+
+
+nights = st.tuples(
+    st.sampled_from(["Europe/Paris", "America/New_York", "Australia/Lord_Howe", "Asia/Kathmandu", "Africa/Casablanca"]),
+    st.integers(0, 366 * 24 * 4),
+    st.sampled_from([(22.0, 6.0), (1.0, 2.5), (2.5, 1.75), (0.0, 24.0), (23.0, 0.0)]),
+)
+
+
+@given(nights)
+def test_after_the_hours_told_the_clock_shows_the_end_of_the_night(night: tuple[str, int, tuple[float, float]]) -> None:
+    """Not before, and not a whole day late; where the clock leaves that hour out it is past it."""
+    zone, quarter, (_, end) = night
+    now = int(dt.datetime(2026, 1, 1, tzinfo=dt.UTC).timestamp() * 1e6) + quarter * MICROSECONDS_AN_HOUR // 4
+    shoppers = one_row(shopper={"timezone": zone}).meet(DEFAULT)
+    wait = float(shoppers.hours_until(end, now)[0])
+    assert 0 < wait <= 25
+    then = float(shoppers.local_hours(now + round(wait * MICROSECONDS_AN_HOUR))[0])
+    assert min((then - end) % 24, (end - then) % 24) < 1e-3 or 0 < (then - end) % 24 <= 1
+    before = [float(shoppers.local_hours(now + round(wait * share * MICROSECONDS_AN_HOUR))[0]) for share in (0.3, 0.9)]
+    here = float(shoppers.local_hours(now)[0])
+    assert all((one - here) % 24 <= (end - here - 1e-4) % 24 + 1 for one in before)
+
+
+def test_a_rule_that_breaks_withholds_and_tells_nothing() -> None:
+    """In the explanation as in the gate."""
+
+    class Broken(type(DEFAULT.rules["owned"])):  # type: ignore[misc]
+        def value(self, facts: Any) -> Any:
+            raise RuntimeError
+
+    rules = policy()
+    rules.rules["owned"] = Broken(**rules.rules["owned"].model_dump())
+    told = explained(one_row(), rules)["owned"]
+    assert (told.withheld, told.value, told.limit, told.remedy) == (True, None, None, None)
+
+
+def test_staff_see_value_and_limit() -> None:
+    """Of a rule that does not judge the source nothing is told; a quota has no value; infinite is no number."""
+    told = explained(one_row(entries=LAST))
+    cap = told["item_cap"]
+    assert (cap.withheld, cap.value, cap.limit, cap.bound) == (True, 4.0, 3.0, "at most")
+    assert told["following"].bound == "at least"
+    assert (told["following"].withheld, told["following"].value) == (False, None)
+    assert (told["profile_share"].withheld, told["profile_share"].value) == (False, None)
+    crowd = explained(one_row(row=CROWD), policy(owned__enforce="off"))
+    assert (crowd["too_close"].withheld, crowd["owned"].withheld) == (None, None)
+    assert explained(one_row(row=CROWD), n=0)["slate_full"].withheld
+    assert explained(one_row({"promoted": True}))["promoted_lead"].withheld
+    assert cap.to_dict() == {
+        "rule": "item_cap", "reason": "item_cap", "family": "frequent", "enforce": "enforce", "withheld": True,
+        "value": 4.0, "limit": 3.0, "remedy": "in 6 days", "bound": "at most",
+    }  # fmt: skip
+
+
+def test_the_shopper_hears_of_the_most_private_family_alone() -> None:
+    """One sentence, and never the reason."""
+    assert for_shopper(["owned", "promoted_share"]) == "we do not want to repeat ourselves"
+    assert for_shopper(["promoted_share", "unknown"]) == "we do not want to push"
+    assert for_shopper(["unknown", "slate_full"]) == "we are not sure enough about it"
+    assert for_shopper(["slate_full"]) == "there was no room left"
+    assert np.array([isinstance(rule, Rule) for rule in DEFAULT.rules.values()]).all()
