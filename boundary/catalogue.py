@@ -130,7 +130,7 @@ class Catalogue:
             proxy_z: (F, I) likewise.
 
         Raises:
-            TableError: a column is missing.
+            TableError: a column is missing, or an array does not fit the items and families.
         """
         from boundary.tables import TableError
 
@@ -144,10 +144,11 @@ class Catalogue:
             with np.errstate(over="ignore"):  # what is too large is infinite
                 return np.array(frame[column].cast(float).fill_null(float("nan")).to_numpy(), dtype=np.float32)
 
-        def given(values: npt.ArrayLike | None, shape: tuple[int, ...]) -> Floats:
-            if values is None:
-                return np.full(shape, np.nan, np.float32)
-            return np.asarray(values, dtype=np.float32).reshape(shape)
+        def given(name: str, values: npt.ArrayLike | None, shape: tuple[int, ...]) -> Floats:
+            found = np.full(shape, np.nan, np.float32) if values is None else np.asarray(values, np.float32)
+            if found.shape != shape and found.size + int(np.prod(shape)) > 0:
+                raise TableError(f"catalogue: {name} must be of shape {shape} but is of {found.shape}")
+            return found.reshape(shape)
 
         def codes(column: str) -> tuple[npt.NDArray[np.int32], tuple[str, ...]]:
             words = tuple(sorted(frame[column].drop_nulls().unique().to_list()))
@@ -193,7 +194,7 @@ class Catalogue:
             badge_count=floats("badge_count"),
             badge_until=micros("badge_until"),
             created_at=micros("created_at"),
-            support=given(support, (size,)),
-            proxy_lift=given(proxy_lift, (len(names), size)),
-            proxy_z=given(proxy_z, (len(names), size)),
+            support=given("support", support, (size,)),
+            proxy_lift=given("proxy_lift", proxy_lift, (len(names), size)),
+            proxy_z=given("proxy_z", proxy_z, (len(names), size)),
         )

@@ -33,12 +33,12 @@ _LEXICON = {
         rf"\bonly {_NUMBER} (?:left|remaining|available|in stock|pieces?)",
         rf"\blast {_NUMBER}\b(?! ?(?:h\b|hrs?|hours?|days?|min|weeks?|months?))",
         r"\blast (?:one|ones|items?|pieces?)\b",
-        rf"\b{_NUMBER} (?:left|remaining)(?! (?:hours?|days?|min))", r"\blow (?:in )?stock", r"\bfew left",
+        rf"(?<!:)\b{_NUMBER} (?:left|remaining)(?! (?:hours?|days?|min))", r"\blow (?:in )?stock", r"\bfew left",
         r"\bselling (?:out|fast)", r"\balmost (?:gone|sold out)", r"\bnearly (?:gone|sold out)", r"\bgoing fast",
         r"\bwhile (?:stocks?|supplies) last", r"\blimited (?:stock|quantit\w+|edition|supply|availability)",
         r"\brare\b",
         r"\bscarce", r"\bhigh demand", r"\bsell(?:s|ing)? out",
-        r"\bin (?:your|another|other) (?:cart|carts|basket|baskets)",
+        rf"\bin (?:{_NUMBER}\+? )?(?:(?:your|another|other|people's|shoppers') )?(?:carts?|baskets?)\b",
     ),
     Claim.SOCIAL_PROOF: (
         r"\bbest[- ]?sell(?:er|ing)", r"\btop[- ]?(?:rated|seller|selling|pick)",
@@ -47,7 +47,7 @@ _LEXICON = {
         r"\bfan favou?rite",
         rf"\b{_NUMBER}\+? (?:of )?(?:people|customers|shoppers|others|buyers|neighbou?rs)", rf"\bbought {_NUMBER}",
         rf"\b{_NUMBER}\+? (?:sold|bought|bought this|viewing|watching|looking)", r"\b(?:everyone|everybody)\b",
-        r"\bpeople (?:are )?(?:viewing|watching|looking|bought|buying|love)", r"\b#1\b", r"\bnumber one\b",
+        r"\bpeople (?:are )?(?:viewing|watching|looking|bought|buying|love)", r"(?<!\w)#1\b", r"\bnumber one\b",
         r"\b\d(?:\.\d)? ?(?:stars?|★)", r"\brecommended by \d",
     ),
 }  # fmt: skip

@@ -210,13 +210,15 @@ class Policy:
     @cached_property
     def longest_window_days(self) -> float:
         """Return the days for which the ledger must keep what was shown: as far as a rule anywhere looks back."""
-        layers = [layer for scope in self.overrides.values() for layer in scope.values()]
+        changes: dict[str, list[dict[str, Any]]] = {}
+        for layer in (layer for scope in self.overrides.values() for layer in scope.values()):
+            for name, terms in layer.items():
+                changes.setdefault(name, []).append(terms)
         days = [self.feedback.relax_days]
         for name, rule in self.rules.items():
             if rule.family != Family.FREQUENT:
                 continue
-            changed = [_override(rule, [layer[name]]) for layer in layers if name in layer]
-            for variant in (rule, *changed):
+            for variant in (rule, *(_override(rule, [terms]) for terms in changes.get(name, ()))):
                 window = float(getattr(variant, "days", 0))
                 if variant.reason == "dismissed":
                     window = window * getattr(variant, "most", 1) + float(getattr(variant, "ramp_days", 0))

@@ -1,6 +1,7 @@
 """Which items are sensitive: the shop's own categories and types, mapped to families people keep private."""
 
 import tomllib
+import unicodedata
 from pathlib import Path
 from typing import Annotated
 
@@ -20,7 +21,9 @@ class TaxonomyError(TableError):
 
 
 def _plain(word: str) -> str:
-    return " ".join(word.split()).lower()
+    """Give a word without regard to case, spacing, invisible signs and the way its letters are coded."""
+    seen = (sign for sign in unicodedata.normalize("NFKC", word) if unicodedata.category(sign) != "Cf")
+    return " ".join("".join(seen).split()).lower()
 
 
 def _words(value: object) -> object:
@@ -137,13 +140,19 @@ class Taxonomy(BaseModel):
 
 
 def _places(catalogue: pl.DataFrame) -> pl.DataFrame:
-    """Give department, category and type of each item, plain; blank is null."""
+    """Give department, category and type of each item, plain as in ``_plain``; blank is null."""
     columns = {
         name: pl.col(name).cast(pl.String) if name in catalogue.columns else pl.lit(None, dtype=pl.String)
         for name in ("department", "category", "type")
     }
     plain = (
-        cell.str.strip_chars().str.replace_all(r"\s+", " ").str.to_lowercase().replace("", None).alias(name)
+        cell.str.normalize("NFKC")
+        .str.replace_all(r"\p{Cf}", "")
+        .str.replace_all(r"\s+", " ")
+        .str.strip_chars()
+        .str.to_lowercase()
+        .replace("", None)
+        .alias(name)
         for name, cell in columns.items()
     )
     return catalogue.with_columns(plain).select(columns.keys())

@@ -140,3 +140,16 @@ def test_a_file_that_cannot_be_used_is_told_in_one_line(content: str, told: str,
 def test_an_absent_file_is_a_table_error(tmp_path: Path) -> None:
     with pytest.raises(TableError, match="cannot be read"):
         Taxonomy.load(tmp_path / "none.toml")
+
+
+@pytest.mark.parametrize(
+    "written", ["Bébé & Co", "BE\u0301BE\u0301 & CO", "ｂébé ＆ co", "\ufeffbébé\u00a0& co", "bé\u00adbé\t&  co\u200b"]
+)
+def test_a_category_is_the_same_however_its_letters_are_coded(written: str) -> None:
+    """Composed or not, wide or not, with signs that nobody sees."""
+    assert Taxonomy.model_validate({"entries": [{"family": "baby", "category": "bébé & co"}]}).family_bits(
+        pl.DataFrame({"category": [written]})
+    ).tolist() == [1]
+    assert Taxonomy.model_validate({"entries": [{"family": "baby", "category": written}]}).family_bits(
+        pl.DataFrame({"category": ["Bébé & co"]})
+    ).tolist() == [1]
