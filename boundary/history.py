@@ -98,29 +98,27 @@ class History:
             place = {user: row for row, user in enumerate(distinct)}
             return cls.from_frame(events, distinct, row_of_item).take(np.array([place[user] for user in user_ids]))
 
-        def codes(column: str, words: Sequence[str], places: Sequence[int]) -> pl.Expr:
-            return (
-                pl.col(column)
-                .cast(pl.String)
-                .replace_strict(list(words), list(places), default=-1, return_dtype=pl.Int64)
-            )
+        def column(expression: pl.Expr) -> npt.NDArray[Any]:
+            return events.select(expression).to_series().to_numpy()
 
-        users = events.select(codes("user_id", user_ids, range(len(user_ids)))).to_series().to_numpy()
-        order = np.lexsort((events["at"].dt.timestamp("us").to_numpy(), users))
-        order = order[users[order] >= 0]
-        frame = events[order]
-        items = frame.select(codes("item_id", list(row_of_item), list(row_of_item.values())).cast(pl.Int32)).to_series()
+        def codes(name: str, words: Sequence[str], places: Sequence[int], kind: pl.DataType) -> pl.Expr:
+            return pl.col(name).cast(pl.String).replace_strict(
+                pl.Series(words, dtype=pl.String), pl.Series(places, dtype=kind), default=-1, return_dtype=kind
+            )  # fmt: skip
 
-        def floats(column: str) -> npt.NDArray[np.float32]:
-            return frame[column].cast(pl.Float32).fill_null(float("nan")).to_numpy()
-
+        users = column(codes("user_id", user_ids, range(len(user_ids)), pl.Int32()))
+        at = column(pl.col("at").dt.timestamp("us"))
+        order = np.lexsort((at, users))  # each column is gathered alone: the largest tables fill the memory
+        order = order[np.searchsorted(users[order], 0) :]
+        offsets = np.zeros(len(user_ids) + 1, np.int64)
+        np.cumsum(np.bincount(users[users >= 0], minlength=len(user_ids)), out=offsets[1:])
         return cls(
-            np.concatenate([[0], np.cumsum(np.bincount(users[order], minlength=len(user_ids)))]).astype(np.int64),
-            items.to_numpy(),
-            frame.select(codes("kind", KIND_NAMES, range(len(KIND_NAMES))).cast(pl.UInt8)).to_series().to_numpy(),
-            frame["at"].dt.timestamp("us").to_numpy(),
-            floats("unit_price"),
-            floats("quantity"),
+            offsets,
+            column(codes("item_id", list(row_of_item), list(row_of_item.values()), pl.Int32()))[order],
+            column(codes("kind", KIND_NAMES, range(len(KIND_NAMES)), pl.Int16()).cast(pl.UInt8))[order],
+            at[order],
+            column(pl.col("unit_price").cast(pl.Float32).fill_null(float("nan")))[order],
+            column(pl.col("quantity").cast(pl.Float32).fill_null(float("nan")))[order],
         )
 
     def take(self, users: npt.NDArray[np.int64]) -> History:

@@ -178,7 +178,9 @@ def fit_shop(
     Raises:
         ModelError: there is no such model or setting, or the model cannot be trained on Spark.
     """
-    events = shop.events.filter(pl.col("at").dt.timestamp("us") <= now)
+    events = (
+        shop.events if latest(shop.events) <= now + 1 else shop.events.filter(pl.col("at").dt.timestamp("us") <= now)
+    )
     return fit_bundle(
         events,
         shop.catalogue,
