@@ -321,10 +321,11 @@ def test_a_newcomer_leaves_purchases_of_a_month() -> None:
 
 
 def test_items_open_to_a_source_are_those_no_item_rule_withholds() -> None:
-    """What is sensitive, unknown, seldom bought or falsely praised is not drawn."""
+    """What is sensitive, unknown or falsely praised is not drawn; what is seldom bought may only be explored."""
     things = catalogue([item("a"), item("b", category="medicine"), item("c", category=None), item("d"), item("e", badge="Hurry, bestseller")], support=[99, 99, 99, 9, 99])  # fmt: skip
     gate = Gate(things, DEFAULT)
-    assert gate.item_mask("explore").tolist() == [True, False, False, False, False]
+    assert gate.item_mask("explore").tolist() == [True, False, False, True, False]
+    assert gate.item_mask("personal").tolist() == [True, False, False, False, False]
     assert gate.item_mask("gesture").tolist() == [False] * 5
 
 
