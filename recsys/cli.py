@@ -163,7 +163,7 @@ def fit(
     setting: Annotated[list[str] | None, typer.Option(help="A model's setting, name=value; repeat.")] = None,
     engine_kind: Annotated[str, typer.Option("--engine", help="local, or spark to train with MLlib.")] = "local",
     master: Annotated[str, typer.Option(help="Spark's master, e.g. spark://host:7077.")] = "local[*]",
-    tune: Annotated[int, typer.Option(help="Try this many models and settings on later weeks first.")] = 0,
+    tune: Annotated[int, typer.Option(help="Try this many models, or settings of --model, on later weeks.")] = 0,
     now: Now = None,
     seed: Seed = 7,
 ) -> None:
@@ -182,7 +182,9 @@ def fit(
     moment = latest(shop.events) if now is None else _moment(now)
     choice = default_choice(seed, model=model, settings=_settings(setting or []))
     if tune:
-        choice = _tuned(shop, taxonomy=families, policy=rules, trials=tune, seed=seed, now=moment)
+        if setting:
+            raise typer.BadParameter("--setting must be left out with --tune, which searches the settings")
+        choice = _tuned(shop, taxonomy=families, policy=rules, trials=tune, seed=seed, now=moment, model=model)
     with _steps("Fitting the shop") as tell:
         bundle = fit_shop(
             shop, taxonomy=families, policy=rules, choice=choice, now=moment, tell=tell,
@@ -499,13 +501,13 @@ def _ledger_of(bundle: Path, given: str) -> str | None:
     return {"": ledger_beside(bundle), "none": None}.get(given, given)
 
 
-def _tuned(shop: Any, *, taxonomy: Any, policy: Any, trials: int, seed: int, now: int) -> Choice:
+def _tuned(shop: Any, *, taxonomy: Any, policy: Any, trials: int, seed: int, now: int, model: str) -> Choice:
     """Search model and settings by later weeks, print the best trials, and return the choice."""
     from recsys.shop import Choice, tune_shop
 
     with _steps("Tuning on later weeks") as tell:
         best = tune_shop(
-            shop, taxonomy=taxonomy, policy=policy, trials=trials, seed=seed, now=now,
+            shop, taxonomy=taxonomy, policy=policy, trials=trials, seed=seed, now=now, model=model,
             progress=lambda done, of, figure: tell(f"{done} of {of}, best NDCG@20 {figure:.4f}", done / of),
         )  # fmt: skip
     grid = Grid("model", "half-life", "NDCG@20", "seconds", "settings")

@@ -16,9 +16,9 @@ from boundary.tables import Table, TableError, read_table, write_rejects
 from recsys.evidence import evidence_of, purchases
 from recsys.fitting import Step, fit_bundle
 from recsys.interactions import Weighing
-from recsys.models import make_model
+from recsys.models import ModelError, make_model
 from recsys.quality import discoveries, temporal_cut
-from recsys.tuning import Tuned, tune
+from recsys.tuning import SPACES, WITH_VECTORS, Tuned, tune
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -204,9 +204,19 @@ def tune_shop(
     trials: int,
     seed: int,
     now: int,
+    model: str = "",
     progress: Callable[[int, int, float], None] | None = None,
 ) -> Tuned:
-    """Search model and settings on what the first 80 % of the weeks admit, judged by the discoveries of the rest."""
+    """Search model and settings on what the first 80 % of the weeks admit, judged by the discoveries of the rest.
+
+    Where the policy blinds, only models that take a blindfold are tried, unless ``model`` names the one to tune.
+
+    Raises:
+        ModelError: ``model`` is none that can be tuned.
+    """
+    if model and model not in SPACES:
+        raise ModelError(f"`model` must be one of {', '.join(SPACES)} to be tuned but got {model!r}")
+    names = [model] if model else WITH_VECTORS if policy.blind.strength > 0 else list(SPACES)
     events = shop.events.filter(pl.col("at").dt.timestamp("us") <= now)
     cut = temporal_cut(events)
     items = Catalogue.compile(shop.catalogue, taxonomy)
@@ -225,6 +235,7 @@ def tune_shop(
         trials=trials,
         seed=seed,
         kinds=KINDS,
+        models={name: SPACES[name] for name in names},
         progress=progress,
     )
 
@@ -239,7 +250,7 @@ def _model(choice: Choice, spark: str | None) -> Recommender:
     model = make_model(choice.model, **choice.settings)
     if spark is None:
         return model
-    from recsys.models import ALS, ModelError
+    from recsys.models import ALS
     from recsys.spark import SparkALS
 
     if not isinstance(model, ALS):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -40,7 +40,7 @@ Space = Callable[["optuna.Trial"], dict[str, Any]]
 
 def _als(trial: optuna.Trial, prefix: str = "als") -> dict[str, Any]:
     return {
-        "factors": trial.suggest_categorical(f"{prefix}.factors", [64, 96, 128]),
+        "factors": trial.suggest_categorical(f"{prefix}.factors", [64, 96, 128, 192]),
         "regularization": trial.suggest_float(f"{prefix}.regularization", 5.0, 100.0, log=True),
         "alpha": trial.suggest_float(f"{prefix}.alpha", 0.5, 5.0, log=True),
         "power": trial.suggest_float(f"{prefix}.power", 0.2, 1.0),
@@ -97,6 +97,17 @@ def _ease(trial: optuna.Trial) -> dict[str, Any]:
 SPACES: Mapping[str, Space] = {
     "als": _als, "spectral": _spectral, "blend": _blend, "item_item": _item_item, "sharp": _sharp, "ease": _ease,
 }  # fmt: skip
+WITH_VECTORS = ("als", "spectral", "blend")  # which take a blindfold
+_ALS = {"als.factors": 128, "als.regularization": 30.0, "als.alpha": 1.5, "als.power": 0.5}
+_SPECTRAL = {
+    "spectral.factors": 256, "spectral.ridge": 0.0005, "spectral.steepness": 4.0, "spectral.power": 0.25,
+    "spectral.item_exponent": 0.0,
+}  # fmt: skip
+STARTS: tuple[Mapping[str, Any], ...] = (  # tried first: what a fit takes unasked, and what proved good elsewhere
+    {"model": "als", "half_life_days": None} | _ALS | {"als.factors": 192, "als.alpha": 1.0, "als.power": 1.0},
+    {"model": "blend", "half_life_days": 180, "blend.share": 0.4} | _ALS | _SPECTRAL,
+    {"model": "spectral", "half_life_days": 180} | _SPECTRAL,
+)
 
 
 @dataclass(frozen=True)
@@ -130,11 +141,12 @@ def tune(
     models: Mapping[str, Space] = SPACES,
     half_lives: tuple[float | None, ...] = HALF_LIVES,
     within: npt.NDArray[np.bool_] | None = None,
+    starts: Sequence[Mapping[str, Any]] = STARTS,
     progress: Tell | None = None,
 ) -> Tuned:
     """Search models, settings and half-lives for the best discovery NDCG at k on later events.
 
-    Settings are drawn by Optuna's tree-structured Parzen estimator (Bergstra et al. 2011).
+    After the ``starts``, settings are drawn by Optuna's tree-structured Parzen estimator (Bergstra et al. 2011).
 
     Args:
         weigh: gives the (U, I) matrix to learn from, of the events before the cut, for a weighing.
@@ -147,6 +159,7 @@ def tune(
         models: name of a model to the settings to try.
         half_lives: days to try; None = age does not matter.
         within: (I,) bool, items ranked; None = all that are trained on.
+        starts: Optuna's parameters of the first trials; of a model or half-life that is not searched they are left out.
         progress: is told after each trial.
 
     Raises:
@@ -197,6 +210,9 @@ def tune(
 
     try:
         study = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=seed))
+        for start in starts:
+            if start["model"] in models and start["half_life_days"] in half_lives:
+                study.enqueue_trial(dict(start))
         study.optimize(attempt, n_trials=trials)
     finally:
         optuna.logging.set_verbosity(before)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+
+import corner
 import numpy as np
 import pytest
 from scipy.sparse import csr_matrix
@@ -9,7 +12,8 @@ from scipy.sparse import csr_matrix
 from recsys.interactions import Weighing
 from recsys.models import ModelError, make_model
 from recsys.quality import ndcg
-from recsys.tuning import SPACES, Tuned, tune
+from recsys.shop import Shop, tune_shop
+from recsys.tuning import SPACES, STARTS, WITH_VECTORS, Tuned, tune
 
 
 def boards(seed: int = 0) -> tuple[csr_matrix, csr_matrix]:
@@ -53,3 +57,42 @@ def test_no_trials_are_refused():
     """At least one is needed."""
     with pytest.raises(ModelError, match="`trials` must be at least 1 but got 0"):
         search("ease", trials=0)
+
+
+def test_what_a_fit_takes_unasked_is_tried_first():
+    """The first trials are the starts, so that no search ends below them; a start that is not searched is left out."""
+    before, later = boards()
+    found = tune(
+        lambda _: before, later, before, trials=len(STARTS), seed=1, kinds={"purchase": 1.0}, k=5,
+        models={name: SPACES[name] for name in WITH_VECTORS}, half_lives=(180, None),
+    )  # fmt: skip
+    assert sorted(found.table["model"]) == sorted(str(start["model"]) for start in STARTS)
+    for start in STARTS[::2]:
+        name = str(start["model"])
+        settings = json.loads(found.table.filter(model=name).row(0, named=True)["settings"])
+        assert settings == {key.partition(".")[2]: value for key, value in start.items() if key.startswith(f"{name}.")}
+    assert search("ease", trials=1).model == "ease"
+
+
+@pytest.mark.parametrize(
+    ("strength", "model", "tried"), [(0.5, "", set(WITH_VECTORS)), (0.5, "ease", {"ease"}), (0, "", set(SPACES))]
+)
+def test_where_the_policy_blinds_only_what_takes_a_blindfold_is_tried(strength: float, model: str, tried: set[str]):
+    """Unless a model is named; without a blindfold all models may be."""
+    shop = Shop(corner.events_frame(), corner.catalogue_frame(), corner.customers_frame())
+    found = tune_shop(
+        shop, taxonomy=corner.SENSITIVE, policy=corner.POLICY.replace({"blind.strength": strength}), trials=6, seed=1,
+        now=corner.NOW, model=model,
+    )  # fmt: skip
+    assert set(found.table["model"]) <= tried
+    if strength == 0:
+        assert set(found.table["model"]) - set(WITH_VECTORS)
+
+
+def test_a_model_that_cannot_be_tuned_is_named():
+    """Popularity has no settings."""
+    shop = Shop(corner.events_frame(), corner.catalogue_frame(), corner.customers_frame())
+    with pytest.raises(ModelError, match=r"`model` must be one of als, .* to be tuned but got 'popular'"):
+        tune_shop(
+            shop, taxonomy=corner.SENSITIVE, policy=corner.POLICY, trials=1, seed=1, now=corner.NOW, model="popular"
+        )
