@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from statistics import median
+from time import perf_counter
 
 import numpy as np
 from implicit.als import AlternatingLeastSquares
@@ -12,9 +15,15 @@ from implicit.nearest_neighbours import CosineRecommender
 from scipy.sparse import csr_matrix
 from threadpoolctl import threadpool_limits
 
+from boundary.words import Tier
 from experiments.bench.factors import Trained, complete_journey, flat, gowalla, trained
 from experiments.bench.figures import add_figures, interleave
+from recsys.compose.kernel import measure
+from recsys.models import ALS
+from recsys.models.factors import Factors
 from recsys.topk import ItemIndex, topk, topk_sparse, warm_up
+
+BLOCK = 1024  # users told of at once
 
 OURS, PEER, PEER_BLAS = "seconds", "implicit_seconds", "implicit_blas_threads_seconds"
 
@@ -35,6 +44,8 @@ def bench_topk(
     better side: BLAS held to one thread, or as it comes. `topk_over_implicit.<data>` has the first of
     `lengths` and of `dimensions`; others carry both in their names, and further dimensions are raced at the
     first length. Single-user calls are medians over `singles` users, with BLAS held to one thread.
+    `telling_over_topk.<data>` is what closeness, contributions and evidence of the ten best of each user take, over
+    what finding the first of `lengths` takes.
 
     Raises:
         FileNotFoundError: a data set is missing.
@@ -53,7 +64,9 @@ def bench_topk(
                 figures |= _told(f"topk_over_implicit.{label}", _race_factors(race, k, rounds=rounds))
             figures |= _told(f"topk_single.{name}.{d}d", _race_single(race, lengths[0], singles=singles))
     for name, read in sets.items():
-        owned = trained(out, name, read, dimensions=dimensions[0]).owned
+        race = trained(out, name, read, dimensions=dimensions[0])
+        figures |= _telling(f"telling_over_topk.{name}", race, lengths[0], rounds=rounds)
+        owned = race.owned
         figures |= _told(
             f"item_item_over_implicit.{name}", _race_neighbours(owned, lengths[0], neighbours, rounds=rounds)
         )
@@ -97,6 +110,43 @@ def _race_factors(race: Trained, k: int, *, rounds: int) -> dict[str, float]:
         "visited_share": found.visited / race.owned.shape[0] / race.owned.shape[1],
         "same_items": same / len(found.item_row),
     }
+
+
+def _telling(label: str, race: Trained, k: int, *, rounds: int, kept: int = 10) -> dict[str, float]:
+    """Time what is measured of the kept candidates beside the search; the users' systems are solved before."""
+    index, users = ItemIndex.build(race.items), len(race.users)
+    model = ALS(factors=race.items.shape[1], regularization=0.01)
+    model = replace(model, state=Factors.of(race.items, race.users, np.ones(len(race.items), bool)))
+    moments = model.moments()
+    found = topk(index, race.users, kept, race.owned.indptr, race.owned.indices)
+    blocks = []
+    for start in range(0, users, BLOCK):
+        stop, owned = min(start + BLOCK, users), race.owned[start : start + BLOCK]
+        part = slice(int(found.offsets[start]), int(found.offsets[stop]))
+        offsets = found.offsets[start : stop + 1] - found.offsets[start]
+        blocks.append((owned, offsets, found.item_row[part], found.score[part]))
+
+    def tell() -> float:
+        spent = 0.0
+        for owned, offsets, rows, score in blocks:
+            _, systems = model.solved(owned)  # the search needs the vectors anyway
+            begun = perf_counter()
+            close, source = np.empty(len(rows), np.float32), np.empty(len(rows), np.uint8)
+            measure(offsets, rows, score, *moments, np.full(len(offsets) - 1, Tier.REGULAR, np.uint8), close, source)
+            model.trace(owned, offsets, rows, systems=systems)
+            spent += perf_counter() - begun
+        return spent
+
+    tell()
+    told, searched = [], []
+    for _ in range(rounds):
+        told.append(tell())
+        begun = perf_counter()
+        topk(index, race.users, k, race.owned.indptr, race.owned.indices)
+        searched.append(perf_counter() - begun)
+    ratio = median(told) / median(searched)
+    print(f"{label:48} {ratio:6.2f}   told {median(told):9.5f} s, searched {median(searched):9.5f} s", flush=True)  # noqa: T201
+    return {label: ratio, f"{label}.seconds": median(told)}
 
 
 def _race_single(race: Trained, k: int, *, singles: int) -> dict[str, float]:
