@@ -18,6 +18,7 @@ from boundary import kernel
 from boundary.candidates import Candidates, rows_of_users
 from boundary.history import SHOWN, Exposures, History
 from boundary.measure import EASED, Measure, measured
+from boundary.past import kernel as past
 from boundary.words import GUEST, INTENTS, MICROSECONDS_A_DAY, MICROSECONDS_AN_HOUR, Family
 
 if TYPE_CHECKING:
@@ -137,7 +138,7 @@ class ShopperFacts:
         entries = self.exposures
         wanted = np.array([name in surfaces for name in entries.surfaces], bool)
         if wanted.any():
-            kernel.count_messages(
+            past.count_messages(
                 entries.offsets, entries.kind, entries.surface, entries.at, entries.slate, wanted,
                 since(self.context.now, days), counts, last,
             )  # fmt: skip

@@ -154,7 +154,7 @@ class History:
 
     def strongest_kinds(self, users: npt.NDArray[np.integer], item_row: npt.NDArray[np.int32]) -> npt.NDArray[np.uint8]:
         """Return for pairs of user position and item, (R,), the strongest kind: purchase before cart before view."""
-        from boundary import kernel
+        from boundary.past import kernel
 
         out = np.zeros(len(item_row), np.uint8)
         kernel.strongest_kinds(users.astype(np.int64), item_row, self.offsets, self.item_row, self.kind, out)

@@ -371,60 +371,6 @@ def judge_rows(
 
 
 @_compiled
-def count_messages(offsets, kinds, surfaces, times, slates, wanted, since, out_count, out_last):
-    """Count each user's distinct slates later than ``since`` on the ``wanted`` surfaces; write the last time too."""
-    for user in range(len(offsets) - 1):
-        start = offsets[user]
-        out_count[user] = 0
-        out_last[user] = NEVER
-        for entry in range(start, offsets[user + 1]):
-            if kinds[entry] != ENTRY_SHOWN or not wanted[surfaces[entry]]:
-                continue
-            out_last[user] = max(out_last[user], times[entry])
-            if times[entry] <= since:
-                continue
-            new = True
-            for other in range(start, entry):
-                if (
-                    slates[other] == slates[entry] and kinds[other] == ENTRY_SHOWN and wanted[surfaces[other]]
-                    and times[other] > since
-                ):  # fmt: skip
-                    new = False
-                    break
-            out_count[user] += new
-
-
-@_compiled
-def relationship(offsets, kinds, times, prices, quantities, out_first, out_purchases, out_baskets, out_spend):
-    """Write each user's first event, number of purchases, of baskets (distinct times of purchase) and spend.
-
-    Events must be in order of time within a user.
-    """
-    for user in range(len(offsets) - 1):
-        last = NEVER
-        for event in range(offsets[user], offsets[user + 1]):
-            if event == offsets[user]:
-                out_first[user] = times[event]
-            if kinds[event] != PURCHASE:
-                continue
-            out_purchases[user] += 1
-            if times[event] != last:
-                out_baskets[user] += 1
-                last = times[event]
-            if not (np.isnan(prices[event]) or np.isnan(quantities[event])):
-                out_spend[user] += prices[event] * quantities[event]
-
-
-@_compiled
-def strongest_kinds(users, item_row, offsets, items, kinds, out):
-    """Write for each pair of user and item the strongest kind, up to purchase, of the user's events with the item."""
-    for row in range(len(users)):
-        for event in range(offsets[users[row]], offsets[users[row] + 1]):
-            if items[event] == item_row[row] and out[row] < kinds[event] <= PURCHASE:
-                out[row] = kinds[event]
-
-
-@_compiled
 def count_bits(bits, out):
     """Add to ``out`` (B,) how many of the ``bits`` have each of the B lowest set; no other may be set."""
     for row in range(len(bits)):

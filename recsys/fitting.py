@@ -179,12 +179,13 @@ def learn_blind(
 
 def activity(history: History) -> npt.NDArray[np.float64]:
     """Return how busy each user is, (U, 3): logarithms of baskets, of different items and of spend."""
-    from boundary import kernel
+    from boundary.kernel import NEVER
+    from boundary.past.kernel import relationship
 
     users = history.users
-    first = np.full(users, kernel.NEVER, np.int64)
+    first = np.full(users, NEVER, np.int64)
     bought, baskets, spend = (np.zeros(users, np.float32) for _ in range(3))
-    kernel.relationship(
+    relationship(
         history.offsets,
         history.kind,
         history.at,

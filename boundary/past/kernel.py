@@ -1,4 +1,7 @@
-"""Compiled loops over shoppers' events: how well each is known, and what may become evidence; twins in the tests."""
+"""Compiled loops over what lies behind: how well each shopper is known, what of it may become evidence, what they got.
+
+Each has a plain-Python twin in the tests.
+"""
 
 # mypy: allow-untyped-defs, allow-untyped-decorators
 from __future__ import annotations
@@ -6,7 +9,7 @@ from __future__ import annotations
 import numba
 import numpy as np
 
-from boundary.kernel import DAY, NEVER, PURCHASE
+from boundary.kernel import DAY, ENTRY_SHOWN, NEVER, PURCHASE
 
 GUEST = 0
 ADMITTED = (
@@ -100,3 +103,57 @@ def admit(
                 out_counts[DISPROPORTIONATE] += 1
                 fine = False
             out_mask[event] = fine
+
+
+@_compiled
+def count_messages(offsets, kinds, surfaces, times, slates, wanted, since, out_count, out_last):
+    """Count each user's distinct slates later than ``since`` on the ``wanted`` surfaces; write the last time too."""
+    for user in range(len(offsets) - 1):
+        start = offsets[user]
+        out_count[user] = 0
+        out_last[user] = NEVER
+        for entry in range(start, offsets[user + 1]):
+            if kinds[entry] != ENTRY_SHOWN or not wanted[surfaces[entry]]:
+                continue
+            out_last[user] = max(out_last[user], times[entry])
+            if times[entry] <= since:
+                continue
+            new = True
+            for other in range(start, entry):
+                if (
+                    slates[other] == slates[entry] and kinds[other] == ENTRY_SHOWN and wanted[surfaces[other]]
+                    and times[other] > since
+                ):  # fmt: skip
+                    new = False
+                    break
+            out_count[user] += new
+
+
+@_compiled
+def relationship(offsets, kinds, times, prices, quantities, out_first, out_purchases, out_baskets, out_spend):
+    """Write each user's first event, number of purchases, of baskets (distinct times of purchase) and spend.
+
+    Events must be in order of time within a user.
+    """
+    for user in range(len(offsets) - 1):
+        last = NEVER
+        for event in range(offsets[user], offsets[user + 1]):
+            if event == offsets[user]:
+                out_first[user] = times[event]
+            if kinds[event] != PURCHASE:
+                continue
+            out_purchases[user] += 1
+            if times[event] != last:
+                out_baskets[user] += 1
+                last = times[event]
+            if not (np.isnan(prices[event]) or np.isnan(quantities[event])):
+                out_spend[user] += prices[event] * quantities[event]
+
+
+@_compiled
+def strongest_kinds(users, item_row, offsets, items, kinds, out):
+    """Write for each pair of user and item the strongest kind, up to purchase, of the user's events with the item."""
+    for row in range(len(users)):
+        for event in range(offsets[users[row]], offsets[users[row] + 1]):
+            if items[event] == item_row[row] and out[row] < kinds[event] <= PURCHASE:
+                out[row] = kinds[event]

@@ -18,6 +18,7 @@ from boundary.claims import Claim
 from boundary.facts import Facts, hours_since
 from boundary.history import ENTRY_KINDS
 from boundary.measure import MOST_CHECKS, MOST_WINDOWS, Check, Checks, Measure
+from boundary.past.kernel import relationship
 from boundary.plan import ItemLines, _classes, placed
 from boundary.rules import BIT, RULES
 from boundary.rules import kernel as quota
@@ -309,7 +310,7 @@ def test_relationships_are_weighed_as_the_slow_way_weighs_them(seed: int) -> Non
     )
     first = np.full(past.users, NEVER)
     bought, baskets, spend = (np.zeros(past.users, np.float32) for _ in range(3))
-    kernel.relationship(past.offsets, past.kind, past.at, past.unit_price, past.quantity, first, bought, baskets, spend)
+    relationship(past.offsets, past.kind, past.at, past.unit_price, past.quantity, first, bought, baskets, spend)
     for user in range(past.users):
         part = slice(*past.offsets[user : user + 2])
         is_purchase = past.kind[part] == Kind.PURCHASE

@@ -119,3 +119,14 @@ def test_reasons_are_counted_as_the_slow_way_counts_them(rows: list[frozenset[st
     out = np.zeros(len(REASONS), np.int64)
     kernel.count_bits(bits, out)
     assert out.tolist() == [slow[reason] for reason in REASONS]
+
+
+@pytest.mark.parametrize("kind", [len(KIND_NAMES), 77, 255])
+def test_a_kind_of_event_that_is_none_is_no_evidence(kind: int) -> None:
+    """Whatever code it has: unknown, and none of the tier's kinds."""
+    world = random_world(0)
+    past = replace(world.history, kind=np.full(len(world.history.at), kind, np.uint8))
+    gate = Gate(world.catalogue, DEFAULT)
+    admission = gate.admit(past, gate.meet(world.customers, past, world.exposures, now=NOW), now=NOW)
+    assert not admission.mask.any()
+    assert admission.counts["unknown"] == admission.counts["disproportionate"] == len(past.at) > 0

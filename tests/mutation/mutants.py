@@ -110,30 +110,39 @@ def statements(room: str) -> list[tuple[int, int, int, int]]:
     return sorted(set(found))
 
 
+@cache
+def bodies(room: str) -> set[int]:
+    """Return the lines of a room's functions, without their heads: what stands outside is read before any test runs."""
+    functions = [node for node in ast.walk(ast.parse(source(room))) if isinstance(node, ast.FunctionDef)]
+    return {line for node in functions for line in range(node.body[0].lineno, (node.end_lineno or 0) + 1)}
+
+
 def rooms() -> list[str]:
     """Return every room of the boundary but the ledger, whose contract suite judges each store."""
     names = sorted(path.relative_to(BOUNDARY).as_posix() for path in BOUNDARY.rglob("*.py"))
     return [name for name in names if not name.startswith("ledger/")]
 
 
-def mutants(only: str, *, seed: int) -> list[Mutant]:
-    """Return every mutant of the rooms whose name contains a word, mixed so that any first part draws evenly."""
+def mutants(only: list[str], *, seed: int, most: int) -> list[Mutant]:
+    """Return at most so many mutants of each room whose path begins in one of these ways, mixed so that any first part draws evenly."""
     from cosmic_ray.ast import ast_nodes, get_ast
     from cosmic_ray.plugins import get_operator, operator_names
 
     operators = {name: get_operator(name)() for name in operator_names() if WANTED.match(name)}
     mixed = []
     for room in rooms():
-        if only not in room:
+        if not room.startswith(tuple(only)):
             continue
-        nodes = list(ast_nodes(get_ast(source(room))))
+        nodes, within = list(ast_nodes(get_ast(source(room)))), bodies(room)
         found = [
             Mutant(room, name, place)
             for name, operator in operators.items()
-            for place in range(sum(len(list(operator.mutation_positions(node))) for node in nodes))
+            for place, ((line, _), _) in enumerate(at for node in nodes for at in operator.mutation_positions(node))
+            if line in within
         ]
         found += [Mutant(room, DROP_STATEMENT, place) for place in range(len(statements(room)))]
         found += [Mutant(room, DROP_RULE, place) for place in range(len(rules()) if RESOLVED in source(room) else 0)]
         random.Random(seed).shuffle(found)
+        found = found[:most]
         mixed += [((place + 0.5) / len(found), one) for place, one in enumerate(found)]
     return [one for _, one in sorted(mixed)]

@@ -3,13 +3,15 @@
 Cosmic Ray (``pip install cosmic-ray``) makes most mutants. Its own runner starts Python anew for each, which takes many
 seconds; here the tests are loaded once, with the kernels uncompiled, and each mutant takes the place of the function's
 code while those tests run that reach its lines, quickest first, until one fails. That test must pass again without the
-mutant, or the run ends. Laws draw few examples and do not shrink; ``--again`` looks once more, with more examples, at
-what survived. With ``--out`` a run goes on where the last one ended.
+mutant, or the run ends. Laws draw few examples and do not shrink, and what lived through ``--seconds`` of tests has
+survived for now: ``--again`` looks once more at that, with more of both. With ``--out`` a run goes on where the last one
+ended, and what the tests reach is looked up once a tree.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import os
 import signal
@@ -67,13 +69,13 @@ class Late(BaseException):
 class Judge:
     """Takes the place of pytest's loop over the tests: runs them for each mutant, until one fails."""
 
-    def __init__(self, drawn: list[Mutant], *, minutes: float, examples: int, out: Path | None) -> None:
-        self.drawn, self.minutes, self.examples, self.out = drawn, minutes, examples, out
+    def __init__(self, drawn: list[Mutant], *, minutes: float, seconds: float, examples: int, out: Path | None) -> None:
+        self.drawn, self.minutes, self.seconds, self.examples, self.out = drawn, minutes, seconds, examples, out
         self.told = ""
         self.cost: dict[str, float] = {}
         self.reach: dict[tuple[str, int], list] = defaultdict(list)  # the tests that run a line
         self.globs: dict[str, dict] = {}
-        self.killers: dict[tuple, Counter] = defaultdict(Counter)  # of the mutants of a function
+        self.killed, self.tried = defaultdict(Counter), defaultdict(Counter)  # how often, in a room and in a function
 
     def pytest_runtestloop(self, session) -> bool:
         self._look(session)
@@ -98,40 +100,56 @@ class Judge:
         return True
 
     def _look(self, session) -> None:
-        """Run every test once, without a mutant: what it costs and which lines of the boundary it runs."""
-        from hypothesis import Phase, settings
-
-        items = []
-        for item in session.items:
+        """Learn of every test, without a mutant, what it costs and which lines of the boundary it runs."""
+        kept = self.out.with_suffix(f".{tree()}-{self.examples}.reach") if self.out is not None else None
+        known = json.loads(kept.read_text()) if kept is not None and kept.exists() else {}
+        for number, item in enumerate(session.items):
+            self._prepare(item)
             if "ten_thousand" in item.name:
                 continue
-            law = getattr(getattr(item, "obj", None), "hypothesis", None)
-            if law is not None:
-                usual = getattr(item.obj, "_hypothesis_internal_use_settings", None) or settings.default
-                item.obj._hypothesis_internal_use_settings = settings(
-                    usual, max_examples=min(usual.max_examples, self.examples), phases=[Phase.explicit, Phase.generate]
-                )
-            if hasattr(item, "dtest"):
-                self.globs[item.nodeid] = dict(item.dtest.globs)  # a doctest clears its own
-            clean()
-            lines: set[tuple[str, int]] = set()
-            begin = time.thread_time()
-            sys.settrace(tracer(lines))
-            try:
-                passed = self._passes(session, item, patience=600)
-            finally:
-                sys.settrace(None)
-            if not passed:
-                sys.exit(f"a test fails without any mutant: {item.nodeid}\n{self.told}")
-            cost = time.thread_time() - begin
+            if item.nodeid not in known:
+                known[item.nodeid] = self._run_traced(session, item)
+            cost, lines = known[item.nodeid]
             if cost > SLOW:
                 print(f"left out, {cost:.0f} seconds: {item.nodeid}", flush=True)
                 continue
             self.cost[item.nodeid] = cost
-            items.append(item)
-            for line in lines:
-                self.reach[line].append(item)
-        print(f"{len(items)} tests pass in {sum(self.cost.values()):.0f} seconds of processor time, traced", flush=True)
+            for room, numbers in lines.items():
+                for line in numbers:
+                    self.reach[room, line].append(item)
+            if number % 100 == 99 and kept is not None:
+                kept.write_text(json.dumps(known))
+                print(f"... {number + 1} tests looked at", flush=True)
+        if kept is not None:
+            kept.write_text(json.dumps(known))
+        print(f"{len(self.cost)} tests pass in {sum(self.cost.values()):.0f} seconds, traced", flush=True)
+
+    def _prepare(self, item) -> None:
+        """Let a law draw few examples and no smaller ones, and keep what a doctest would clear."""
+        from hypothesis import Phase, settings
+
+        law = getattr(getattr(item, "obj", None), "hypothesis", None)
+        if law is not None:
+            usual = getattr(item.obj, "_hypothesis_internal_use_settings", None) or settings.default
+            item.obj._hypothesis_internal_use_settings = settings(
+                usual, max_examples=min(usual.max_examples, self.examples), phases=[Phase.explicit, Phase.generate]
+            )
+        if hasattr(item, "dtest"):
+            self.globs[item.nodeid] = dict(item.dtest.globs)
+
+    def _run_traced(self, session, item) -> tuple[float, dict[str, list[int]]]:
+        clean()
+        lines: dict[str, set[int]] = defaultdict(set)
+        begin = time.thread_time()
+        sys.settrace(tracer(lines))
+        try:
+            passed = self._passes(session, item, patience=600)
+        finally:
+            sys.settrace(None)
+        if not passed:
+            sys.exit(f"a test fails without any mutant: {item.nodeid}\n{self.told}")
+        home = len(str(BOUNDARY)) + 1
+        return time.thread_time() - begin, {file[home:]: sorted(found) for file, found in lines.items()}
 
     def _judge(self, session, mutant: Mutant) -> tuple[str, str]:
         room = mutant.room
@@ -145,18 +163,29 @@ class Judge:
         changes = [(one, new[way]) for one, way in ((function(module, way), way) for way in ways) if one and way in new]
         if not changes:
             return "outside functions", ""
-        concerned = {item.nodeid: item for line in mutant.lines for item in self.reach.get((file, line), ())}
+        concerned = {item.nodeid: item for line in mutant.lines for item in self.reach.get((room, line), ())}
         if not concerned:
             return "not reached", ""
-        killers = self.killers[room, *ways]
-        order = sorted(concerned.values(), key=lambda item: (-killers[item.nodeid], self.cost[item.nodeid]))
+        keys = [(room,), (room, *ways)]
+
+        def worth(item) -> float:
+            """Seconds a kill, as far as is known: tests that killed here before come first."""
+            killed, tried = (sum(counts[key][item.nodeid] for key in keys) for counts in (self.killed, self.tried))
+            return self.cost[item.nodeid] * (tried + 1) / (killed + 0.1)
+
+        order = sorted(concerned.values(), key=worth)
         kept = [(one, one.__code__) for one, _ in changes]
         killer = None
         clean(module)
+        begin = time.thread_time()
         try:
             for one, code in changes:
                 one.__code__ = code
             for item in order:
+                if time.thread_time() - begin > self.seconds:
+                    break
+                for key in keys:
+                    self.tried[key][item.nodeid] += 1
                 if not self._passes(session, item, patience=10 * self.cost[item.nodeid] + 2):
                     killer = item
                     break
@@ -168,7 +197,8 @@ class Judge:
             return "survived", ""
         if not self._passes(session, killer, patience=600):
             sys.exit(f"{killer.nodeid} fails without its mutant: {mutant.diff}\n{self.told}")
-        killers[killer.nodeid] += 1
+        for key in keys:
+            self.killed[key][killer.nodeid] += 1
         return KILLED, killer.nodeid
 
     def _passes(self, session, item, *, patience: float) -> bool:
@@ -192,19 +222,33 @@ class Judge:
         return not failed
 
 
-def tracer(lines: set[tuple[str, int]]):
+def tracer(lines: dict[str, set[int]]):
     """Return a trace function that notes the lines of the boundary that run."""
     home = str(BOUNDARY)
 
-    def within(frame, event, _):
-        if event == "line":
-            lines.add((frame.f_code.co_filename, frame.f_lineno))
+    def called(frame, *_):
+        if not frame.f_code.co_filename.startswith(home):
+            return None
+        note = lines[frame.f_code.co_filename].add
+
+        def within(frame, event, _):
+            if event == "line":
+                note(frame.f_lineno)
+            return within
+
         return within
 
-    def called(frame, *_):
-        return within if frame.f_code.co_filename.startswith(home) else None
-
     return called
+
+
+def tree() -> str:
+    """Return a fingerprint of the boundary and of its tests."""
+    digest = hashlib.blake2b(digest_size=6)
+    for place in (*TESTS, "tests/mutation"):
+        folder = HERE / place
+        for path in sorted(folder.rglob("*.py")) if folder.is_dir() else [folder]:
+            digest.update(path.read_bytes())
+    return digest.hexdigest()
 
 
 def late(*_: object) -> None:
@@ -236,10 +280,12 @@ def main() -> None:
     """Draw mutants, test each, and print what survived."""
     ask = argparse.ArgumentParser(description=__doc__)
     ask.add_argument("--minutes", type=float, default=60, help="begin no other mutant after this long")
-    ask.add_argument("--most", type=int, default=1_000_000, help="mutants at most, of every room alike")
+    ask.add_argument("--most", type=int, default=1_000_000, help="mutants at most of a room")
+    ask.add_argument("--seconds", type=float, default=10, help="of processor time, begin no other test of a mutant")
     ask.add_argument("--seed", type=int, default=7, help="of the draw")
     ask.add_argument("--examples", type=int, default=4, help="of each law")
-    ask.add_argument("--only", default="", help="rooms whose name contains this")
+    ask.add_argument("--only", default="", help="rooms whose path begins so; several with commas")
+    ask.add_argument("--tests", nargs="+", default=TESTS, help="files and folders of tests; all of the boundary's else")
     ask.add_argument("--out", type=Path, help="also write the outcomes, one JSON line a mutant; those there are kept")
     ask.add_argument("--again", type=Path, help="judge only what survived in this file")
     asked = ask.parse_args()
@@ -250,7 +296,7 @@ def main() -> None:
     import pytest
 
     np.seterr(all="ignore")
-    drawn = mutants(asked.only, seed=asked.seed)[: asked.most]
+    drawn = mutants(asked.only.split(","), seed=asked.seed, most=asked.most)
     if asked.again is not None:
         drawn = [
             one for one, outcome in outcomes(asked.again).items() if outcome in SURVIVED and asked.only in one.room
@@ -258,9 +304,9 @@ def main() -> None:
     done = outcomes(asked.out) if asked.out is not None and asked.out.exists() else {}
     drawn = [one for one in drawn if one not in done]
     print(f"{len(drawn)} mutants in {len({one.room for one in drawn})} rooms, {len(done)} judged before", flush=True)
-    judge = Judge(drawn, minutes=asked.minutes, examples=asked.examples, out=asked.out)
+    judge = Judge(drawn, minutes=asked.minutes, seconds=asked.seconds, examples=asked.examples, out=asked.out)
     options = "-q -p no:cacheprovider -p no:xdist -p no:terminalreporter -o addopts= --doctest-modules -W ignore"
-    sys.exit(int(pytest.main([*options.split(), *TESTS], plugins=[judge])))
+    sys.exit(int(pytest.main([*options.split(), *asked.tests], plugins=[judge])))
 
 
 def outcomes(file: Path) -> dict[Mutant, str]:
