@@ -289,6 +289,17 @@ def test_a_planted_proxy_is_found_and_activity_is_not_one():
     assert not found[1:].any()
 
 
+@pytest.mark.parametrize("name", ["bins", "min_buyers", "min_positives"])
+def test_nothing_is_learned_of_nobody(name: str):
+    """Each number is one at least."""
+    bought, told = sp.csr_matrix(np.ones((4, 2), np.float32)), np.array([[1], [1], [0], [0]])
+    assert learn_proxies(bought, told, **({"bins": 1, "min_buyers": 1, "min_positives": 1} | {name: 1})).lift.all()
+    with pytest.raises(ValueError, match=f"`{name}` must be at least 1 but got 0"):
+        learn_proxies(bought, told, **({"bins": 1, "min_buyers": 1, "min_positives": 1} | {name: 0}))
+    with pytest.raises(ValueError, match="`activity` must have one row for each of the 4 users but has 3"):
+        learn_proxies(bought, told, activity=[1, 2, 3])
+
+
 def test_rare_items_and_rare_families_are_not_judged():
     """One buyer in a family of one says nothing about anybody."""
     bought = sp.csr_matrix(np.ones((40, 2), np.float32))

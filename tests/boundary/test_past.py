@@ -2,18 +2,34 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections import Counter
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from shop import DAY, DEFAULT, NOW, random_world
+from shop import (
+    DAY,
+    DEFAULT,
+    MOMENT,
+    NOW,
+    catalogue,
+    customer,
+    customers,
+    event,
+    exposures,
+    history,
+    item,
+    random_world,
+)
 from test_laws import shops
 
 from boundary import Gate, Policy, kernel
 from boundary.rules import BIT, REASONS
+from boundary.shoppers import Shoppers
 from boundary.verdict import _tally
 from boundary.words import KIND_NAMES, Kind, Tier
 
@@ -35,8 +51,8 @@ def admitted_the_slow_way(seed: int, rules: Policy, now: int) -> tuple[list[bool
     shoppers = Gate(things, rules).meet(world.customers, past, world.exposures, now=now)
     agreed = world.customers.agreed_to("personalise")
     mask, counts = [], Counter[str]()
-    for event, user in enumerate(past.user_row.tolist()):
-        item, kind, at = int(past.item_row[event]), int(past.kind[event]), int(past.at[event])
+    for place, user in enumerate(past.user_row.tolist()):
+        item, kind, at = int(past.item_row[place]), int(past.kind[place]), int(past.at[place])
         tier = rules.tiers[Tier(int(shoppers.tier[user]))]
         known = 0 <= item < things.items
         asked = int(world.customers.optin_bits[user])
@@ -130,3 +146,91 @@ def test_a_kind_of_event_that_is_none_is_no_evidence(kind: int) -> None:
     admission = gate.admit(past, gate.meet(world.customers, past, world.exposures, now=NOW), now=NOW)
     assert not admission.mask.any()
     assert admission.counts["unknown"] == admission.counts["disproportionate"] == len(past.at) > 0
+
+
+REGULAR = DEFAULT.tiers[Tier.REGULAR]
+REGULAR_PAST = [event(0, ago=(100 + day) * DAY) for day in range(12)]
+KNOWN = {"days": 30.0, "purchases": 3, "ticket": 5.0}
+
+
+@pytest.mark.parametrize(
+    ("days", "purchases", "price", "tier"),
+    [
+        (30.0, 3, 5.0, Tier.REGULAR),
+        (400.0, 9, 50.0, Tier.REGULAR),
+        (29.999, 3, 5.0, Tier.NEWCOMER),
+        (30.0, 2, 5.0, Tier.NEWCOMER),
+        (30.0, 3, 4.99, Tier.NEWCOMER),
+        (2.0, 1, 0.5, Tier.NEWCOMER),
+        (1.999, 3, 50.0, Tier.GUEST),
+        (400.0, 0, 50.0, Tier.GUEST),
+        (400.0, 9, 0.49, Tier.GUEST),
+    ],
+)
+def test_a_tier_needs_days_purchases_and_ticket(days: float, purchases: int, price: float, tier: Tier) -> None:
+    """All three, from the limit on; and the lower tier before the higher."""
+    needs = {f"tiers.regular.{name}": value for name, value in KNOWN.items()}
+    needs |= {"tiers.newcomer.days": 2.0, "tiers.newcomer.purchases": 1, "tiers.newcomer.ticket": 0.5}
+    since = MOMENT - dt.timedelta(days=days)
+    past = history([event(0, ago=DAY * (1 + n) // 99, price=price) for n in range(purchases)])
+    for people in ([customer("ann", since=since)], [customer("ann", since=None)]):
+        told = customers(people, ["ann"])
+        if people[0]["since"] is None:  # then the first event says since when
+            past = history([*(event(0, ago=DAY * (1 + n) // 99, price=price) for n in range(purchases)),
+                            event(0, kind="view", ago=round(days * DAY))])  # fmt: skip
+        shoppers = Shoppers.meet(told, past, exposures([]), policy=DEFAULT.replace(needs), now=NOW)
+        assert shoppers.tier.tolist() == [tier]
+        assert shoppers.tenure_days.tolist() == pytest.approx([days])
+        assert (shoppers.purchases.tolist(), shoppers.baskets.tolist()) == ([purchases], [purchases])
+        assert shoppers.ticket.tolist() == pytest.approx([price if purchases else 0])
+
+
+def test_two_things_in_one_basket_are_one_basket() -> None:
+    """The ticket is what a basket costs; what has no price or quantity costs nothing, and what lies ahead is not yet."""
+    lines = [event(0, price=3.0), event(1, price=2.0), event(0, ago=2 * DAY, price=5.0), event(0, ago=-1, price=99.0)]
+    shoppers = Shoppers.meet(customers([], ["ann"]), history(lines), exposures([]), policy=DEFAULT, now=NOW)
+    assert (shoppers.purchases.tolist(), shoppers.baskets.tolist(), shoppers.ticket.tolist()) == ([3], [2], [5.0])
+    assert shoppers.known.tolist() == [True]
+    nobody = Shoppers.meet(customers([], ["ann"]), history(lines[3:]), exposures([]), policy=DEFAULT, now=NOW)
+    assert (nobody.known.tolist(), nobody.tenure_days.tolist(), nobody.ticket.tolist()) == ([False], [0], [0])
+    unpriced = replace(history(lines[:2]), quantity=np.array([np.nan, 2], np.float32))
+    found = Shoppers.meet(customers([], ["ann"]), unpriced, exposures([]), policy=DEFAULT, now=NOW)
+    assert found.ticket.tolist() == [4.0]
+
+
+@pytest.mark.parametrize(
+    ("line", "terms", "reason"),
+    [
+        (event(0), {}, None),
+        (event(-1), {}, "unknown"),
+        (event(4), {}, "unknown"),
+        (event(9), {}, "unknown"),
+        (event(3), {}, "unknown"),
+        (event(0, ago=-1), {}, "unknown"),
+        (event(0, ago=0), {}, None),
+        (event(1), {}, "sensitive_category"),
+        (event(1), {"sensitive_optin": ["health"]}, None),
+        (event(1), {"sensitive_optin": ["baby"]}, "sensitive_category"),
+        (event(2), {}, "sensitive_proxy"),
+        (event(2), {"sensitive_optin": ["health"]}, None),
+        (event(0), {"opted_out": True}, "opted_out"),
+        (event(0), {"consent": ["email"]}, "no_consent"),
+        (event(0, ago=round(REGULAR.retention_days * DAY)), {}, None),
+        (event(0, ago=round(REGULAR.retention_days * DAY) + 1), {}, "stale"),
+        (event(0, kind="dismiss"), {}, "disproportionate"),
+    ],
+)
+def test_an_event_is_turned_away_for_its_own_reason(line: Any, terms: dict[str, Any], reason: str | None) -> None:
+    """Once each, and for no other one; a guest's are stale and none of the tier's besides."""
+    things = catalogue(
+        [item("a"), item("b", category="medicine"), item("c"), item("d", category=None)],
+        lift=[[1, 1, 2, 1], [1] * 4], z=[[0, 0, 9, 0], [0] * 4],
+    )  # fmt: skip
+    gate, past = Gate(things, DEFAULT.replace({"admit.proxy_z": 4})), history([line, *REGULAR_PAST])
+    shoppers = gate.meet(customers([customer("ann", **terms)], ["ann"]), past, exposures([]), now=NOW)
+    guest = {"opted_out", "no_consent"} & {reason}
+    assert shoppers.tier.tolist() == [Tier.GUEST if guest else Tier.REGULAR]
+    admission = gate.admit(history([line]), shoppers, now=NOW)
+    expected = {reason: 1} | ({"stale": 1, "disproportionate": 1} if guest else {}) if reason else {}
+    assert admission.counts == expected
+    assert admission.mask.tolist() == [reason is None]

@@ -147,7 +147,8 @@ class Judge:
         finally:
             sys.settrace(None)
         if not passed:
-            sys.exit(f"a test fails without any mutant: {item.nodeid}\n{self.told}")
+            print(f"left out, it fails without any mutant: {item.nodeid}\n{self.told}", flush=True)
+            return float("inf"), {}
         home = len(str(BOUNDARY)) + 1
         return time.thread_time() - begin, {file[home:]: sorted(found) for file, found in lines.items()}
 
@@ -244,7 +245,7 @@ def tracer(lines: dict[str, set[int]]):
 def tree() -> str:
     """Return a fingerprint of the boundary and of its tests."""
     digest = hashlib.blake2b(digest_size=6)
-    for place in (*TESTS, "tests/mutation"):
+    for place in TESTS:
         folder = HERE / place
         for path in sorted(folder.rglob("*.py")) if folder.is_dir() else [folder]:
             digest.update(path.read_bytes())

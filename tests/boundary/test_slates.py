@@ -1,0 +1,99 @@
+"""Quotas by example: what counts, what does not, and where exactly the limit lies."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from shop import DAY, NOW, World, catalogue, customer, customers, exposures, history, item, one_row, only, shown
+
+from boundary import Candidates
+
+
+def shelf(lines: list[dict[str, Any]], entries: list[tuple[Any, ...]], *, sources: list[int] | None = None) -> World:
+    """Return a world of a regular shopper with ranked rows from the crowd, of items alike but for what is named."""
+    things = catalogue([item(f"i{place}", **line) for place, line in enumerate(lines)] + [item("why", category="tea")])
+    size = len(lines)
+    block = Candidates.of(
+        ["ann"], [0, size], item_row=np.arange(size), score=-np.arange(size, dtype=float), source=sources or [1] * size
+    )
+    past = replace(one_row().history, item_row=np.full(len(one_row().history.at), size, np.int32))
+    return World(things, block, customers([customer("ann")], ["ann"]), past, exposures(entries))
+
+
+def kept(world: World, *names: str, n: int = 10, **changes: Any) -> list[int]:
+    return np.flatnonzero(world.screen(only(*names, **changes), n=n).kept).tolist()
+
+
+NOISE = [shown(0, kind="dismiss"), shown(2), shown(-1), shown(99), shown(0, ago=7 * DAY), shown(0, ago=30 * DAY)]
+
+
+@pytest.mark.parametrize(
+    ("entries", "expected"),
+    [
+        ([], [0, 1, 2, 3, 4, 5]),
+        (NOISE, [0, 1, 2, 3, 4, 5]),
+        ([shown(0)], [0, 1, 2, 4, 5]),
+        ([shown(0), *NOISE], [0, 1, 2, 4, 5]),
+        ([shown(0, ago=7 * DAY - 1)], [0, 1, 2, 4, 5]),
+        ([shown(0), shown(3)], [0, 2, 4, 5]),
+        ([shown(0)] * 3, [2, 4, 5]),
+    ],
+)
+@pytest.mark.parametrize(("rule", "scope"), [("category_cap", "category"), ("brand_cap", "brand")])
+def test_a_slate_and_what_was_shown_share_one_cap(
+    rule: str, scope: str, entries: list[tuple[Any, ...]], expected: list[int]
+) -> None:
+    """Shown in the window, once each: no refusal, nothing older or of another kind; what has no category has no cap."""
+    lines: list[dict[str, Any]] = [{scope: word, "type": "loaf"} for word in ("a", "a", "b", "a", None, None)]
+    assert kept(shelf(lines, entries), rule, **{f"{rule}__times": 3}) == expected
+
+
+def test_promoted_rows_have_a_share_of_the_slots_that_are_filled() -> None:
+    """Half of four is two; of a slate that stays short at three it is one, and the later one goes."""
+    loud, plain = {"promoted": True}, {"promoted": False}
+    changes = {"promoted_share__most": 0.5}
+    assert kept(shelf([loud, plain, loud, plain, loud], []), "promoted_share", n=4, **changes) == [0, 1, 2, 3]
+    assert kept(shelf([loud, plain, loud], []), "promoted_share", n=4, **changes) == [0, 1]
+    assert kept(shelf([loud, loud], []), "promoted_share", n=4, **changes) == []
+    assert kept(shelf([plain, loud], []), "promoted_share", n=2, **changes) == [0, 1]
+
+
+@pytest.mark.parametrize(("slots", "expected"), [(0, [0, 1, 4]), (1, [0, 2, 3, 4]), (2, [0, 2, 3, 4]), (3, [0, 2, 3])])
+def test_slots_between_promoted_rows_are_counted(slots: int, expected: list[int]) -> None:
+    """As many others between two of them as the rule asks for."""
+    loud, plain = {"promoted": True}, {"promoted": False}
+    world = shelf([loud, loud, plain, plain, loud], [])
+    n = 3 if slots == 0 else 10
+    found = kept(world, "promoted_gap", n=n, promoted_gap__slots=slots)
+    assert found == ([0, 1, 2] if slots == 0 else expected)
+
+
+def test_crowds_are_counted_in_any_slots_that_follow_each_other() -> None:
+    """Two of a kind in three slots; the fourth slot has left the first behind."""
+    a, b = {"category": "a"}, {"category": "b"}
+    changes = {"crowded__most": 2, "crowded__of": 3}
+    assert kept(shelf([a, a, a, b, a, a, a], []), "crowded", **changes) == [0, 1, 3, 4, 5]
+    assert kept(shelf([a, a, a, a], []), "crowded", crowded__most=1, crowded__of=1) == [0, 1, 2, 3]
+    assert kept(shelf([a, b, a, b], []), "crowded", crowded__most=0, crowded__of=1) == []
+    brands = [{"brand": "x", "category": "a"}, {"brand": "x", "category": "b"}, {"brand": "y", "category": "b"}]
+    wide = {"crowded_brand__most": 1, "crowded_brand__of": 10}
+    assert kept(shelf(brands, []), "crowded_brand", **wide) == [0, 2]
+
+
+def test_the_next_shopper_begins_with_a_clean_sheet() -> None:
+    """What one list has used up is no other's, in whatever order they come."""
+    one = shelf([{"category": "a"}] * 3, [shown(0)])
+    both = replace(
+        one,
+        candidates=Candidates.of(["ann", "bob"], [0, 3, 6], item_row=[0, 1, 2] * 2, score=[3, 2, 1] * 2, source=[1] * 6),
+        customers=customers([customer("ann"), customer("bob")], ["ann", "bob"]),
+        history=history(*[[(int(i), 2, int(t), 2.0, 1.0) for i, t in zip(one.history.item_row, one.history.at, strict=True)]] * 2),
+        exposures=exposures([shown(0)] * 2, [shown(1, ago=2 * DAY)]),
+    )  # fmt: skip
+    rules = only("category_cap", "crowded", "promoted_share", category_cap__times=3)
+    assert both.context.now == NOW
+    assert both.screen(rules).kept.tolist() == [True, False, False, True, True, False]
+    assert both.take([1, 0]).screen(rules).kept.tolist() == [True, True, False, True, False, False]
