@@ -38,6 +38,7 @@ from boundary.candidates import CandidateError
 from boundary.facts import ContextError, Facts, View
 from boundary.rules import RULES
 from boundary.rules.base import Flags, Quota, QuotaTerms, Rule, Values
+from boundary.rules.frequent import SurfaceCap
 from boundary.rules.personal import SensitiveCategory
 from boundary.words import Family, Tier
 
@@ -128,6 +129,32 @@ def test_times_before_and_after_all_calendars_do_no_harm() -> None:
 
 
 # --- shoppers
+
+
+@pytest.mark.parametrize("down", [False, True])
+def test_a_rule_about_shoppers_that_breaks_on_many_is_asked_about_each(down: bool) -> None:
+    """Alone it has the same facts: who was sent what, and whether anybody can tell."""
+
+    class Shy(SurfaceCap):
+        def value(self, facts: View) -> Values:
+            if facts.size > 1:
+                raise ValueError
+            return super().value(facts)
+
+    sent = [[shown(1, surface="email", ago=20 * HOUR + n, slate=n) for n in range(times)] for times in (0, 5, 4)]
+    ids = ["ann", "bob", "cem"]
+    world = World(
+        catalogue([item("a"), item("b")]),
+        Candidates.of(ids, np.arange(4), item_row=[0] * 3, score=[1.0] * 3, source=[1] * 3),
+        customers([customer(name) for name in ids], ids), History.empty(3), None if down else exposures(*sent),
+    )  # fmt: skip
+    rules = only("surface_cap", surface_cap__times=5)
+    shy = only("surface_cap", surface_cap__times=5)
+    shy.rules["surface_cap"] = Shy(**shy.rules["surface_cap"].model_dump())
+    expected = [["surface_cap"]] * 3 if down else [[], ["surface_cap"], []]
+    for asked in (rules, shy):
+        verdict = world.screen(asked, surface="email")
+        assert [verdict.reasons(row) for row in range(3)] == expected
 
 
 def test_an_opt_in_is_nobody_elses_work() -> None:

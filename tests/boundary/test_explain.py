@@ -38,6 +38,7 @@ def remedy(world: World, rule: str, rules: Policy = DEFAULT, **context: Any) -> 
 
 
 LAST = [shown(0, ago=DAY + n, slate=n) for n in range(3)]
+SPREAD = [shown(0, ago=(5 if n < 10 else 3) * DAY, slate=n) for n in range(20)] + [shown(1, slate=n) for n in range(15)]
 MAIL = {"surface": "email"}
 MAILS = [shown(1, ago=(17 + n) * HOUR, surface="email", slate=n) for n in range(5)]
 
@@ -49,6 +50,7 @@ MAILS = [shown(1, ago=(17 + n) * HOUR, surface="email", slate=n) for n in range(
         ("item_cap", "in 1 hour", one_row(entries=[shown(0, ago=7 * DAY - n, slate=n) for n in (1, 2, 3)]), {}),
         ("item_cap", "in 5 days", one_row(entries=[*LAST[1:], shown(0, ago=2 * DAY), shown(0, ago=6 * DAY)]), {}),
         ("category_cap", "in 4 days", one_row(entries=[shown(0, ago=3 * DAY, slate=n) for n in range(20)]), {}),
+        ("category_cap", "in 2 days", one_row({"category": "z"}, entries=SPREAD), {}),
         ("surface_cap", "within 1 day", one_row(row=CROWD, entries=MAILS), MAIL),
         ("channel_gap", "in 6 hours", one_row(row=CROWD, entries=[shown(1, ago=10 * HOUR, surface="push")]), MAIL),
         ("quiet_hours", "in 7 hours", one_row(row=CROWD), MAIL | {"now": NOW + 11 * HOUR}),

@@ -255,6 +255,8 @@ KEPT: list[tuple[str, str, Ask]] = [
     ("social_proof", "30", ask(one_row({"badge": "Bestseller", "badge_count": 30}))),
     ("social_proof", "500 of 500", ask(one_row({"badge": "500 people bought this", "badge_count": 500}))),
     ("false_discount", "lower than ever", ask(one_row({"was_price": 3.0, "low_30d": 3.0}))),
+    ("false_discount", "within the tolerance", lambda: reasons(
+        one_row({"price": 2.0, "was_price": 2.1, "low_30d": 2.0}), policy(false_discount__tolerance=0.1))),
     ("false_discount", "no claim of any", ask(one_row({"low_30d": 1.0}))),
     ("conditional_gift", "no strings", ask(one_row(GIFT, row={"source": "gesture"}))),
     ("conditional_gift", "free of charge", ask(one_row(GIFT | {"price": 0.0, "conditions": "  "}, row={"source": "gesture"}))),

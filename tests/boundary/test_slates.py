@@ -27,19 +27,28 @@ def kept(world: World, *names: str, n: int = 10, **changes: Any) -> list[int]:
     return np.flatnonzero(world.screen(only(*names, **changes), n=n).kept).tolist()
 
 
-NOISE = [shown(0, kind="dismiss"), shown(2), shown(-1), shown(99), shown(0, ago=7 * DAY), shown(0, ago=30 * DAY)]
+NOISE = [
+    shown(0, kind="dismiss"),
+    shown(2),
+    shown(4),
+    shown(6),
+    shown(-1),
+    shown(99),
+    shown(0, ago=7 * DAY),
+    shown(0, ago=30 * DAY),
+]
 
 
 @pytest.mark.parametrize(
     ("entries", "expected"),
     [
-        ([], [0, 1, 2, 3, 4, 5]),
-        (NOISE, [0, 1, 2, 3, 4, 5]),
-        ([shown(0)], [0, 1, 2, 4, 5]),
-        ([shown(0), *NOISE], [0, 1, 2, 4, 5]),
-        ([shown(0, ago=7 * DAY - 1)], [0, 1, 2, 4, 5]),
-        ([shown(0), shown(3)], [0, 2, 4, 5]),
-        ([shown(0)] * 3, [2, 4, 5]),
+        ([], [0, 1, 2, 3, 4, 5, 6]),
+        (NOISE, [0, 1, 2, 3, 4, 5, 6]),
+        ([shown(0)], [0, 1, 2, 4, 5, 6]),
+        ([shown(0), *NOISE], [0, 1, 2, 4, 5, 6]),
+        ([shown(0, ago=7 * DAY - 1)], [0, 1, 2, 4, 5, 6]),
+        ([shown(0), shown(3)], [0, 2, 4, 5, 6]),
+        ([shown(0)] * 3, [2, 4, 5, 6]),
     ],
 )
 @pytest.mark.parametrize(("rule", "scope"), [("category_cap", "category"), ("brand_cap", "brand")])
@@ -47,7 +56,7 @@ def test_a_slate_and_what_was_shown_share_one_cap(
     rule: str, scope: str, entries: list[tuple[Any, ...]], expected: list[int]
 ) -> None:
     """Shown in the window, once each: no refusal, nothing older or of another kind; what has no category has no cap."""
-    lines: list[dict[str, Any]] = [{scope: word, "type": "loaf"} for word in ("a", "a", "b", "a", None, None)]
+    lines: list[dict[str, Any]] = [{scope: word, "type": "loaf"} for word in ("m", "m", "b", "m", None, None, "x")]
     assert kept(shelf(lines, entries), rule, **{f"{rule}__times": 3}) == expected
 
 
@@ -59,6 +68,15 @@ def test_promoted_rows_have_a_share_of_the_slots_that_are_filled() -> None:
     assert kept(shelf([loud, plain, loud], []), "promoted_share", n=4, **changes) == [0, 1]
     assert kept(shelf([loud, loud], []), "promoted_share", n=4, **changes) == []
     assert kept(shelf([plain, loud], []), "promoted_share", n=2, **changes) == [0, 1]
+
+
+def test_complaints_lower_the_share_of_a_short_slate_too() -> None:
+    """Half, less a quarter of it: of five filled slots one, though of the eight asked for it were three."""
+    loud, plain = {"promoted": True}, {"promoted": False}
+    lines, half = [loud, plain, loud, plain, plain], {"promoted_share__most": 0.5}
+    assert kept(shelf(lines, []), "promoted_share", n=8, **half) == [0, 1, 2, 3, 4]
+    told = [shown(-1, kind="too_pushy", ago=0)]
+    assert kept(shelf(lines, told), "promoted_share", n=8, **half) == [0, 1, 3, 4]
 
 
 @pytest.mark.parametrize(("slots", "expected"), [(0, [0, 1, 4]), (1, [0, 2, 3, 4]), (2, [0, 2, 3, 4]), (3, [0, 2, 3])])
