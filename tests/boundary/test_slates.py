@@ -7,7 +7,22 @@ from typing import Any
 
 import numpy as np
 import pytest
-from shop import DAY, NOW, World, catalogue, customer, customers, exposures, history, item, one_row, only, shown
+from shop import (
+    DAY,
+    DEFAULT,
+    NOW,
+    World,
+    catalogue,
+    customer,
+    customers,
+    exposures,
+    history,
+    item,
+    one_row,
+    only,
+    random_world,
+    shown,
+)
 
 from boundary import Candidates
 
@@ -115,3 +130,17 @@ def test_the_next_shopper_begins_with_a_clean_sheet() -> None:
     assert both.context.now == NOW
     assert both.screen(rules).kept.tolist() == [True, False, False, True, True, False]
     assert both.take([1, 0]).screen(rules).kept.tolist() == [True, True, False, True, False, False]
+
+
+UNCAPPED = [
+    (name, setting) for name, rule in DEFAULT.rules.items() for setting in ("times", "most", "k", "z")
+    if setting in type(rule).model_fields and (name, setting) != ("dismissed", "most")
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "setting"), UNCAPPED)
+def test_no_cap_withholds_nothing(name: str, setting: str) -> None:
+    """Of no rule that may have none."""
+    rules = only(name, **{f"{name}__{setting}": "none"})
+    for seed in range(3):
+        assert DEFAULT.rules[name].reason not in random_world(seed).screen(rules, n=100).counts()
