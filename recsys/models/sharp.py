@@ -50,7 +50,8 @@ class Sharp(DenseModel):
     al. 2023), with one step each and a low-rank filter. Moments are measured over 4,096 training users.
 
     Args:
-        strength: from 0 (the item-item model itself) to 1 (directions that everybody shares are gone).
+        strength: from 0 (the item-item model itself) over 1 (directions that everybody shares are gone) to 2 (they speak
+            against).
         factors: singular vectors, at least 1; at most min(users, items) are used.
         rounds: power iterations of the randomized solver, at least 0.
         neighbours: see ``ItemItem``, as are the others.
@@ -82,7 +83,7 @@ class Sharp(DenseModel):
     state: Sharpness | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
-        require("strength", self.strength, at_least=0, at_most=1)
+        require("strength", self.strength, at_least=0, at_most=2)
         require("factors", self.factors, at_least=1)
         require("rounds", self.rounds, at_least=0)
         self._blurred()
