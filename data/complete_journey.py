@@ -22,6 +22,9 @@ TIMEZONE = "America/New_York"
 FIRST_MONDAY = dt.date(2016, 12, 26)
 """First day of week 1."""
 
+NO_MAKER = 2
+"""The source's manufacturer of what has none: loose produce, salad bar, restaurant, bakery."""
+
 NOT_MERCHANDISE: dict[str, dict[str, tuple[str, ...]]] = {
     "fuel": {"department": ("FUEL",), "type": ("GASOLINE-REG UNLEADED",)},
     "coupon": {"department": ("COUPON",), "category": ("COUPON", "COUPONS/STORE & MFG")},
@@ -149,7 +152,9 @@ def _products(folder: Path) -> pl.DataFrame:
     return pl.read_parquet(folder / "products.parquet").select(
         pl.col("product_id").cast(pl.String).alias("item_id"),
         *(pl.col(column).alias(place) for place, column in places.items()),
-        pl.when(brand="National").then(pl.format("maker {}", "manufacturer_id")).alias("brand"),
+        pl.when((pl.col("brand") == "National") & (pl.col("manufacturer_id") != NO_MAKER))
+        .then(pl.format("maker {}", "manufacturer_id"))
+        .alias("brand"),
         pl.col("package_size").alias("size"),
         _join(*against).alias("against"),
     )

@@ -314,6 +314,19 @@ def test_data_that_are_not_installed_are_told_in_one_line(monkeypatch: pytest.Mo
         prepare(tmp_path)
 
 
+def test_what_has_no_maker_has_no_brand(tmp_path: Path) -> None:
+    source = small(tmp_path)
+    products = pl.read_parquet(source / "products.parquet")
+    for maker, brand in ((2, None), (7, "maker 7")):
+        changed = products.with_columns(
+            manufacturer_id=pl.when(product_id=2).then(maker).otherwise("manufacturer_id").cast(pl.Int64)
+        )
+        changed.write_parquet(source / "products.parquet")
+        prepare(tmp_path / "out", source=source)
+        catalogue = pl.read_parquet(tmp_path / "out" / "catalogue.parquet")
+        assert catalogue.filter(item_id="2")["brand"].to_list() == [brand]
+
+
 def test_a_choice_moves_what_counts_as_promoted(tmp_path: Path) -> None:
     source = small(tmp_path)
     counts = [
