@@ -17,7 +17,7 @@ from boundary.candidates import Candidates
 from boundary.history import History
 from boundary.words import GUEST, PURCHASE, SOURCE_NAMES, Source
 from recsys.compose import compose, explore_draws, taken_from, user_seed
-from recsys.compose.kernel import measure
+from recsys.compose.kernel import lead, measure
 from recsys.evidence import evidence_of, stored
 from recsys.models import TopK, Trace, kernel
 from recsys.repeats import HALF_LIFE, repeats
@@ -254,7 +254,10 @@ class Proposer:
         open_to: npt.NDArray[np.bool_],
         request: Request,
     ) -> TopK:
-        """Rank: what was never bought, or for ``find`` only what was; for ``deal`` what is promoted comes first."""
+        """Rank: what was never bought, or for ``find`` only what was; for ``deal`` what is promoted comes first.
+
+        Else what is promoted does not lead: it would be withheld there, and lost to the slate, for what stands below it.
+        """
         model, depth = self.bundle.model, max(DEPTH, DEPTH_A_SLOT * request.n)
         if request.intent == "find":
             return repeats(bought, evidence, depth, open_to, habit=self.bundle.usual)
@@ -264,6 +267,7 @@ class Proposer:
                 evidence, k=depth, exclude=bought, within=open_to & self.catalogue.promoted, vectors=vectors
             )
             return _first(deals, best)
+        lead(best.offsets, self.catalogue.promoted, best.item_row, best.score)
         return best
 
     def _bought(self, history: History, shoppers: Shoppers) -> npt.NDArray[np.bool_]:

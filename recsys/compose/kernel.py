@@ -59,6 +59,20 @@ def measure(
 
 
 @njit(nogil=True, cache=True)
+def lead(offsets: Array, promoted: Array, out_item: Array, out_score: Array) -> None:
+    """Move each user's first row that is not promoted before all others; ``promoted`` (I,), the rest (R,)."""
+    for user in range(len(offsets) - 1):
+        for row in range(offsets[user], offsets[user + 1]):
+            if promoted[out_item[row]]:
+                continue
+            item, score = out_item[row], out_score[row]
+            for place in range(row, offsets[user], -1):
+                out_item[place], out_score[place] = out_item[place - 1], out_score[place - 1]
+            out_item[offsets[user]], out_score[offsets[user]] = item, score
+            break
+
+
+@njit(nogil=True, cache=True)
 def lay_out(
     offsets: Array, item: Array, score: Array, source: Array, close: Array, share: Array, past: Array, chance: Array,
     crowd: Array, explore: Array, gestures: Array, order: Array, turn: Array, propensity: float, guest: Array,
