@@ -52,6 +52,9 @@ def attack(
     validate: Annotated[
         bool, typer.Option("--validate", help="For choosing: fit on 60 % of the weeks, judge by those up to 80 %.")
     ] = False,
+    strengths: Annotated[
+        str, typer.Option(help="Instead of all this a table: the policy at these blindfold strengths, by commas.")
+    ] = "",
     seed: Seed = 7,
 ) -> None:  # fmt: skip
     """Guess from the lists alone who bought what is sensitive: raw, each means alone, the policy, the crowd shelf.
@@ -62,11 +65,22 @@ def attack(
     """
     from experiments.leak import measure_leak
     from experiments.leak_found import Terms
+    from experiments.strengths import measure_strengths, strengths_of
     from recsys.engine import policy_of
 
     rules = policy_of(policy)
     terms = Terms(parts=parts, seeds=seeds, fewest=fewest, room=room, boosting=boosting, validate=validate)
+    tried = strengths_of(strengths) if strengths else []
     shop, families = opened(data, taxonomy, out)
+    if tried:
+        with steps("Trying strengths") as progress:
+            measure_strengths(
+                shop, taxonomy=families, policy=rules, choice=chosen(model, setting, seed), out=out, strengths=tried,
+                terms=terms, progress=progress,
+            )  # fmt: skip
+        console.print((out / "strengths.md").read_text(encoding="utf-8").strip(), markup=False)
+        tell(out, "strengths.md", "strengths.csv")
+        return
     with steps("Attacking the lists") as progress:
         figures = measure_leak(
             shop, taxonomy=families, policy=rules, choice=chosen(model, setting, seed), out=out, terms=terms,

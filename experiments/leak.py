@@ -80,9 +80,7 @@ def measure_leak(
         LabError: no sensitive family can be judged.
     """
     terms, tell = terms or Terms(), progress or (lambda _what, _share: None)
-    weeks = VALIDATION if terms.validate else TEST
-    cut = temporal_cut(shop.events, weeks[0])
-    until = temporal_cut(shop.events, weeks[1]) if terms.validate else latest(shop.events)
+    cut, until = weeks_of(shop, terms)
     bundles = fit_both(
         shop, taxonomy=taxonomy, policy=policy, choice=choice, cut=cut, until=until, strength=policy.blind.strength,
         tell=lambda what, share: tell(f"fitting {what}", 0.3 * share),
@@ -93,7 +91,7 @@ def measure_leak(
     names, table = groups(home.ids) if groups is not None else ([], np.zeros((len(home.ids), 0)))
     labels = Labels([*home.families, *names], np.hstack([home.told.astype(np.float64), table]), len(home.families))
     found = attacked(home, lists, labels, terms, tell=lambda what, share: tell(what, 0.35 + 0.64 * share))
-    kept, ndcg_raw, with_discoveries = _kept(home, lists | spared, bundles, terms.n)
+    kept, ndcg_raw, with_discoveries = kept_of(home, lists | spared, bundles, terms.n)
     costs = {rule: kept[rule] - kept[SERVED["profile"]] for rule in spared}
     crossed = {f"{name}_crossfit": kept[name] for name in SERVED}
     kept = {name: kept[SERVED.get(name, name)] for name in lists} | crossed
@@ -108,6 +106,13 @@ def measure_leak(
     write_page(out, leak, policy=policy, terms=terms)
     tell("done", 1.0)
     return figures
+
+
+def weeks_of(shop: Shop, terms: Terms) -> tuple[int, int]:
+    """Return up to which moment is learned from, and up to which is judged, microseconds UTC."""
+    weeks = VALIDATION if terms.validate else TEST
+    until = temporal_cut(shop.events, weeks[1]) if terms.validate else latest(shop.events)
+    return temporal_cut(shop.events, weeks[0]), until
 
 
 def listed(
@@ -146,8 +151,9 @@ def listed(
 
 
 def attacked(
-    home: Households, lists: Mapping[str, Lists], labels: Labels, terms: Terms, *, tell: Progress
-) -> dict[str, Aucs]:
+    home: Households, lists: Mapping[str, Lists], labels: Labels, terms: Terms, *, tell: Progress,
+    attacker: Attacker = "logistic",
+) -> dict[str, Aucs]:  # fmt: skip
     """Set the attackers on every list, on activity and on the whole history.
 
     Each part of the households is attacked by itself, its attackers trained on lists of one and the same map.
@@ -160,7 +166,7 @@ def attacked(
     seen |= {name: slate_features(shown, items=home.items, category=category) for name, shown in lists.items()}
     dealt = parts_of(len(home.ids), parts=terms.parts, seed=terms.seed)
     enough = _enough(labels.table, terms.fewest)
-    jobs: list[tuple[str, str, Attacker, int]] = [(name, name, "logistic", terms.seeds) for name in seen]
+    jobs: list[tuple[str, str, Attacker, int]] = [(name, name, attacker, terms.seeds) for name in seen]
     slow: list[tuple[str, str, Attacker, int]] = [
         (f"boosting.{name}", name, "boosting", 1) for name in BOOSTED if terms.boosting and name in seen
     ]
@@ -250,7 +256,7 @@ def _leak(
     )
 
 
-def _kept(
+def kept_of(
     home: Households, lists: Mapping[str, Lists], bundles: Bundles, k: int
 ) -> tuple[dict[str, float], float, int]:
     """Return each list's discovery NDCG over the recommender's, among those it knows; its own, and how many those are."""

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import polars as pl
 
@@ -323,7 +324,7 @@ def _conclude(
     client, parent = runs.client, runs.parent
     log_values(client, parent, params={}, metrics=figures, at=_millis())
     client.set_tag(parent, "recommended", sentence)
-    client.set_tag(parent, "mlflow.note.content", sentence)
+    client.set_tag(parent, "mlflow.note.content", f"{sentence}\n\n{_comparison(runs, best['trial'].to_list())}")
     client.log_table(parent, best.select(columns).to_dict(as_series=False), "frontier.json")
     for name in ("frontier.html", "frontier.csv", "trials.parquet", "figures.json", "recommended.txt"):
         client.log_artifact(parent, str(out / name))
@@ -331,6 +332,16 @@ def _conclude(
         client.log_artifact(parent, str(chosen_file))
     client.set_terminated(parent)
     return figures
+
+
+def _comparison(runs: Runs, trials: list[int]) -> str:
+    """Return a link, for the parent's description, to MLflow's parallel coordinates of some trials."""
+    query = f"tags.mlflow.parentRunId = '{runs.parent}'"
+    found = runs.client.search_runs([runs.experiment_id], query, max_results=5000)
+    run_of = {int(run.data.tags["trial"]): run.info.run_id for run in found if "trial" in run.data.tags}
+    asked = {"runs": [run_of[trial] for trial in trials if trial in run_of], "experiments": [runs.experiment_id]}
+    words = "&".join(f"{name}={quote(json.dumps(ids, separators=(',', ':')))}" for name, ids in asked.items())
+    return f"[Parallel coordinates of the policies that no other beats](#/compare-runs?{words})"
 
 
 def _named(policy: Policy, name: str) -> Policy:
