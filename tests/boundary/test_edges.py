@@ -294,7 +294,9 @@ def test_a_complaint_takes_slots_from_its_quota(rule: str, complaint: str, befor
         ["ann"], [0, 20], item_row=np.arange(20), score=np.ones(20), source=[0] * 10 + [0 if promoted else 1] * 10
     )
     world = replace(one_row(), catalogue=things, candidates=rows)
-    rules = only(rule, **({"promoted_share__most": 0.5} if promoted else {})).replace({"feedback.step": 0.25})
+    rules = only(rule, **({"promoted_share__most": 0.5} if promoted else {"profile_share__most": 0.7})).replace(
+        {"feedback.step": 0.25}
+    )
     kept = [
         replace(world, exposures=exposures(entries)).screen(rules).kept[:10].sum()
         for entries in ([], [shown(-1, kind=complaint, ago=0)])

@@ -13,7 +13,7 @@ def test_no_claim_without_evidence_and_no_margin_moves_a_rank(lab, tmp_path):
     figures = pressure(lab.bundle, lab.policy, tmp_path, users=200)
     assert figures["claims_without_evidence"] == 0
     assert figures["margin_permutation_moves"] == 0
-    assert figures["promoted_share"] <= 0.1
+    assert figures["promoted_share"] <= 0.2
     assert set(json.loads((tmp_path / "figures.json").read_text())) == set(figures)
 
 
