@@ -13,9 +13,9 @@ from experiments.bench.figures import read_figures
 
 def test_figures_and_where_the_time_goes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A small block gives every reason of the default policy a row, and the figures are written."""
-    figures = room.bench_gate(tmp_path, users=200, items=3_000, rounds=2)
+    figures = room.bench_gate(tmp_path, users=400, items=3_000, rounds=2)
     assert read_figures(tmp_path) == figures
-    assert figures["gate_rows"] == 2 * 200 * 202
+    assert figures["gate_rows"] == 2 * 400 * 202
     assert 0 < figures["gate_rows_per_second"] <= figures["gate_best_rows_per_second"]
     told = capsys.readouterr().out
     assert "M rows a second and core" in told
