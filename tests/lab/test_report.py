@@ -17,7 +17,7 @@ def test_the_page_holds_a_section_for_what_was_measured_and_for_nothing_else(lab
 
     runs = tmp_path / "runs"
     measured = replay(lab.bundle, lab.policy, runs / "replay", days=30, users=40, n=6)
-    strict = lab.policy.replace({"rules.profile_share.most": 0.2})
+    strict = lab.policy.replace({"rules.profile_share.most": 0.2, "rules.low_support.k": 60})
     shadow(lab.bundle, lab.policy, strict, runs / "shadow", days=10, users=40)
     figures = report(runs, lab.bundle, tmp_path / "out", users=100)
     page = (tmp_path / "out" / "lab.html").read_text(encoding="utf-8")

@@ -2,6 +2,7 @@
 
 import json
 import re
+from urllib.parse import unquote
 
 import polars as pl
 import pytest
@@ -73,7 +74,7 @@ def test_mlflow_holds_a_parent_with_a_run_for_each_trial(lab, tuned):
     assert {"bundle", "code_version", "policy_digest", "recommended"} <= set(parent.data.tags)
     frontier = set(pl.read_csv(out / "frontier.csv")["trial"].to_list())
     compared = {run.info.run_id for run in runs if int(run.data.tags.get("trial", -1)) in frontier}
-    assert set(re.findall("[0-9a-f]{32}", parent.data.tags["mlflow.note.content"])) == compared
+    assert set(re.findall("[0-9a-f]{32}", unquote(parent.data.tags["mlflow.note.content"]))) == compared
     files = {file.path for file in client.list_artifacts(parent.info.run_id)}
     assert {"frontier.html", "frontier.csv", "frontier.json", "figures.json"} <= files
     for one in nested:

@@ -70,7 +70,9 @@ def test_what_gives_a_family_away_is_what_the_rule_withholds(bundle: Bundle):
     lift[0, [9, 10, 11, 12, 13]] = [2.0, 1.3, 1.5, 1.29, 2.0]  # item 9 is itself in the family
     z[0, [9, 10, 11, 12, 13]] = [9.0, 4.0, 5.0, 9.0, 3.9]
     shop = replace(bundle, proxies=Proxies(lift, z))
-    rules = {"rules.sensitive_proxy.enforce": "enforce", "rules.sensitive_proxy.lift": 1.3}
+    rules = {
+        f"rules.sensitive_proxy.{name}": value for name, value in (("enforce", "enforce"), ("lift", 1.3), ("z", 4))
+    }
     told = telltale(Engine(shop, ledger=None, policy=bundle.policy.replace(rules)))
     assert told == [{"family": "health", "items": 2, "judged": True, "examples": ["Thing 11", "Thing 10"]}]
     assert telltale(Engine(shop, ledger=None, policy=bundle.policy.replace({"rules.sensitive_proxy.z": None}))) == []

@@ -35,6 +35,7 @@ def history_of(block: list[list[tuple[int, int, int, bool, bool]]]) -> tuple[His
     return past, np.array(columns[3], bool), np.array(columns[4], bool)
 
 
+@settings(deadline=None)
 @given(blocks, st.sampled_from([None, 10]), st.booleans(), st.booleans())
 def test_evidence_is_what_the_slow_way_adds_up(block, days, masked, lively) -> None:
     """Only what is masked in, known and of a kind that counts; halved by age; a session's event counts fully."""
