@@ -16,7 +16,9 @@ from shop import DAY, DEFAULT, HOUR, MOMENT, NOW, catalogue, customer, customers
 from test_laws import policies, shops, worlds
 
 from boundary import Candidates, Customers, Exposures, History, TableError, Verdict
-from boundary.candidates import CandidateError, check_offsets
+from boundary.candidates import CandidateError, check_offsets, flat
+from boundary.facts import Facts
+from boundary.plan import _classes
 from boundary.rules import REASONS
 from boundary.words import KIND_NAMES, SOURCE_NAMES, Kind
 
@@ -232,3 +234,34 @@ def test_a_decision_has_another_id_where_anything_differs() -> None:
         replace(verdict, enforced=verdict.enforced ^ np.uint64(1)),
     ]  # fmt: skip
     assert len({one.decision_id for one in (verdict, *others)}) == 1 + len(others)
+
+
+def test_two_columns_that_meet_in_one_number_stay_two() -> None:
+    """Classes of items are found by a hash; where two different columns collide, the columns themselves decide."""
+    golden = 0x9E3779B97F4A7C15
+    bits = np.array([[1, 0, 1], [0, golden, 0]], np.uint64)
+    first, same = _classes(bits)
+    assert same[0] == same[2] != same[1]
+    assert (bits[:, first[same]] == bits).all()
+
+
+def test_a_lone_number_is_a_column_of_one() -> None:
+    assert flat(5, np.int32).shape == flat(np.float32(0.5), np.float32).shape == (1,)
+
+
+def test_what_was_shown_of_items_that_are_none_is_no_showing() -> None:
+    """A ledger may name rows that this catalogue does not have, whichever side they lie on."""
+    world = random_world(3)
+    rows, things = world.candidates.take(np.array([0])), world.catalogue
+    strange = np.array([-1, things.items, things.items + 5], np.int32)
+    entries = Exposures(
+        np.array([0, 3]), strange, np.zeros(3, np.uint8), np.zeros(3, np.int32), np.full(3, NOW - DAY),
+        np.arange(3, dtype=np.int32), ("home",),
+    )  # fmt: skip
+    facts = Facts(
+        world.context, things, world.meet(DEFAULT).take(np.array([0])), rows, history=world.history.take(np.array([0])),
+        exposures=entries,
+    )  # fmt: skip
+    assert len(rows.item_row) > 0
+    for scope in ("item", "category", "brand"):
+        assert facts.times_shown(scope, 30).tolist() == []
