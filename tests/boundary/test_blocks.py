@@ -20,7 +20,7 @@ from boundary.candidates import CandidateError, check_offsets, flat
 from boundary.facts import Facts
 from boundary.plan import _classes
 from boundary.rules import REASONS
-from boundary.words import KIND_NAMES, SOURCE_NAMES, Kind
+from boundary.words import KIND_NAMES, SOURCE_NAMES, Kind, Tier
 
 PAST = ("item_row", "kind", "at", "unit_price", "quantity")
 SHOWN = ("item_row", "kind", "surface", "at", "slate")
@@ -265,3 +265,15 @@ def test_what_was_shown_of_items_that_are_none_is_no_showing() -> None:
     assert len(rows.item_row) > 0
     for scope in ("item", "category", "brand"):
         assert facts.times_shown(scope, 30).tolist() == []
+
+
+@given(shops)
+def test_a_tier_is_judged_by_its_own_terms_alone(seed: int) -> None:
+    """What only newcomers must not see is not withheld from the others of the block."""
+    harsh = DEFAULT.replace({"overrides.tier.newcomer.low_support.k": 1e6})
+    world = random_world(seed)
+    tier = world.meet(harsh).tier
+    one, other = (world.screen(policy) for policy in (DEFAULT, harsh))
+    rows = tier[world.candidates.user_row] != Tier.NEWCOMER
+    assert one.enforced[rows].tolist() == other.enforced[rows].tolist()
+    assert one.kept[rows].tolist() == other.kept[rows].tolist()
