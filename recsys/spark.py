@@ -48,8 +48,8 @@ def session(master: str, *, conf: Mapping[str, str] | None = None) -> Iterator[S
 
     Args:
         master: ``local[2]``, ``spark://host:7077``, ``yarn``, ``k8s://...``.
-        conf: Spark settings, over those set here. Executors run this Python unless ``spark.pyspark.python`` says
-            otherwise; Cornerstore must be installed there.
+        conf: Spark settings, over those set here. Executors run this Python unless ``spark.pyspark.python`` or the
+            environment's PYSPARK_PYTHON says otherwise; Cornerstore must be installed there.
 
     Raises:
         BatchError: pyspark or Java is missing, or the master does not answer.
@@ -67,8 +67,10 @@ def session(master: str, *, conf: Mapping[str, str] | None = None) -> Iterator[S
     settings = QUIET | {"spark.pyspark.python": sys.executable, "spark.pyspark.driver.python": sys.executable}
     if master.startswith(("local", "spark://127.0.0.1:")):
         settings |= {"spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1"}
+    settings |= dict(conf or {})
+    os.environ.setdefault("PYSPARK_PYTHON", settings["spark.pyspark.python"])  # the setting alone reaches no executor
     builder = SparkSession.builder.master(master).appName("cornerstore")
-    for name, value in (settings | dict(conf or {})).items():
+    for name, value in settings.items():
         builder = builder.config(name, value)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="PySpark does not yet fully support pandas")

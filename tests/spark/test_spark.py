@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -100,7 +101,8 @@ def test_what_spark_trains_is_served_without_it(java: None, tmp_path: Path):
     boards = csr_matrix(np.kron(np.eye(2), np.ones((8, 8))).astype(np.float32))
     als = ALS(factors=4, regularization=1.0, iterations=4)
 
-    with spark.session("local[2]", conf=SMALL):
+    with spark.session("local[2]", conf=SMALL) as opened:
+        assert opened.sparkContext.pythonExec == sys.executable  # whatever python3 the path leads to
         fitted = SparkALS(als=als, master="local[2]").fit(boards, seed=1)
     fitted.save(tmp_path / "model")
     found = load_model(tmp_path / "model")
