@@ -214,15 +214,13 @@ def update(
     Example: [bold]cornerstore update --bundle runs/bundle --data runs/today[/]
     """
     from recsys.bundle import Bundle
-    from recsys.shop import latest, read_news
+    from recsys.shop import read_news
     from recsys.updating import update_bundle
 
     shop = Bundle.load(bundle)
     tables = read_news(data, rejects=data.parent / f"{data.name}.rejects", console=console)
-    known = int(shop.facts["fitted_for"])
-    moment = max(known, latest(tables["events"]) if "events" in tables else 0) if now is None else _moment(now)
     with _steps("Taking up the news") as tell:
-        news = update_bundle(shop, now=moment, **tables, step=tell)
+        news = update_bundle(shop, now=None if now is None else _moment(now), **tables, step=tell)
         news.bundle.save(bundle)
     console.print(
         f"{news.users:,} new shoppers, {news.items:,} new items, {news.events:,} new events; "

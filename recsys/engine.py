@@ -226,14 +226,12 @@ class Engine:
         Raises:
             TableError: as in ``fit``.
         """
-        from recsys.shop import checked_tables, latest
+        from recsys.shop import checked_tables
         from recsys.updating import update_bundle
 
         tables = checked_tables({"events": events, "catalogue": catalogue, "customers": customers}, rejects=rejects)
         with self._changing:
-            last = latest(tables["events"]) if "events" in tables else 0
-            moment = max(last, int(self.bundle.facts["fitted_for"])) if now is None else micros(now)
-            news = update_bundle(self.bundle, now=moment, **tables, step=tell)
+            news = update_bundle(self.bundle, now=None if now is None else micros(now), **tables, step=tell)
             state = _state(news.bundle, self.policy)
             self._warm_up(state)
             self._state = state

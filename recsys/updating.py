@@ -10,6 +10,7 @@ import polars as pl
 
 from boundary.history import History
 from recsys.fitting import Shelf, Step, bundle_of
+from recsys.shop import latest
 
 if TYPE_CHECKING:
     from recsys.bundle import Bundle
@@ -34,7 +35,7 @@ class News(NamedTuple):
 def update_bundle(
     bundle: Bundle,
     *,
-    now: int,
+    now: int | None = None,
     events: pl.DataFrame | None = None,
     catalogue: pl.DataFrame | None = None,
     customers: pl.DataFrame | None = None,
@@ -49,7 +50,7 @@ def update_bundle(
 
     Args:
         bundle: fitted.
-        now: microseconds UTC; events after it are left out.
+        now: microseconds UTC, events after it are left out; None is after the last one, known or new.
         events: new rows of ``boundary.tables``.
         catalogue: rows of new items, and of known ones in place of what was known of them.
         customers: likewise of shoppers; whoever has no row here keeps the one they have.
@@ -57,6 +58,8 @@ def update_bundle(
     """
     tell = step or (lambda _what, _share: None)
     tell("reading the news", 0.0)
+    if now is None:
+        now = max(int(bundle.facts["fitted_for"]), 0 if events is None else latest(events))
     stock = _upserted(bundle.catalogue_table, catalogue, "item_id")
     come = pl.DataFrame(schema=_EVENT) if events is None else events
     if events is not None:
