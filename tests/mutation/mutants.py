@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 BOUNDARY = Path(__file__).resolve().parents[2] / "boundary"
-SIGNS = r"(Eq|NotEq|Lt|LtE|Gt|GtE)"
-WANTED = re.compile(
-    rf"core/(ReplaceComparisonOperator_{SIGNS}_{SIGNS}|ReplaceComparisonOperator_(Is_IsNot|IsNot_Is)|ReplaceAndWithOr"
+SIGNS = "Lt_LtE|Lt_NotEq|LtE_Lt|LtE_Eq|Gt_GtE|Gt_NotEq|GtE_Gt|GtE_Eq|Eq_LtE|Eq_GtE|NotEq_Lt|NotEq_Gt|Is_IsNot|IsNot_Is"
+WANTED = re.compile(  # for each comparator the two that differ least from it: who sees these sees the other three
+    rf"core/(ReplaceComparisonOperator_({SIGNS})|ReplaceAndWithOr"
     r"|ReplaceOrWithAnd|ReplaceTrueWithFalse|ReplaceFalseWithTrue|AddNot|ReplaceUnaryOperator_Delete_Not"
     r"|ReplaceBinaryOperator_(BitAnd_BitOr|BitOr_BitAnd|Add_Sub|Sub_Add|Mul_Div|Div_Mul)|NumberReplacer"
     r"|ReplaceContinueWithBreak|ReplaceBreakWithContinue|ZeroIterationForLoop)$"
