@@ -15,9 +15,10 @@ from scipy.sparse import csr_matrix
 
 from boundary.candidates import Candidates
 from boundary.history import History
-from boundary.words import GUEST, PURCHASE, SOURCE_NAMES, Source
+from boundary.rules.conversion import PromotedGap
+from boundary.words import GUEST, PURCHASE, SOURCE_NAMES, Source, Tier
 from recsys.compose import compose, explore_draws, taken_from, user_seed
-from recsys.compose.kernel import lead, measure
+from recsys.compose.kernel import measure, space_out
 from recsys.evidence import evidence_of, stored
 from recsys.models import TopK, Trace, kernel
 from recsys.repeats import HALF_LIFE, repeats
@@ -64,6 +65,7 @@ class Proposer:
         self.gate = gate
         self.catalogue = gate.catalogue
         self._category = lru_cache(maxsize=256)(self._in_category)
+        self._gap = lru_cache(maxsize=256)(self._widest_gap)
 
     @cached_property
     def gestures(self) -> npt.NDArray[np.int32]:
@@ -256,7 +258,8 @@ class Proposer:
     ) -> TopK:
         """Rank: what was never bought, or for ``find`` only what was; for ``deal`` what is promoted comes first.
 
-        Else what is promoted does not lead: it would be withheld there, and lost to the slate, for what stands below it.
+        Else what is promoted neither leads nor crowds: it would be withheld there, and lost to the slate, where a few
+        places further down it may stand.
         """
         model, depth = self.bundle.model, max(DEPTH, DEPTH_A_SLOT * request.n)
         if request.intent == "find":
@@ -267,8 +270,15 @@ class Proposer:
                 evidence, k=depth, exclude=bought, within=open_to & self.catalogue.promoted, vectors=vectors
             )
             return _first(deals, best)
-        lead(best.offsets, self.catalogue.promoted, best.item_row, best.score)
+        gap = self._gap(*self.gate.policy.place(request.surface, request.intent))
+        space_out(best.offsets, self.catalogue.promoted, gap, best.item_row, best.score)
         return best
+
+    def _widest_gap(self, surface: str, intent: str) -> int:
+        """Return how many slots the policy wants there between two promoted ones, of whichever tier."""
+        tiers = (self.gate.policy.rules_for(surface=surface, intent=intent, tier=tier) for tier in Tier)
+        rules = (rule for found in tiers for rule in found.values() if isinstance(rule, PromotedGap))
+        return max((rule.slots for rule in rules if rule.enforce == "enforce"), default=0)
 
     def _bought(self, history: History, shoppers: Shoppers) -> npt.NDArray[np.bool_]:
         """Purchases that may be known of: none of a guest's."""

@@ -59,17 +59,28 @@ def measure(
 
 
 @njit(nogil=True, cache=True)
-def lead(offsets: Array, promoted: Array, out_item: Array, out_score: Array) -> None:
-    """Move each user's first row that is not promoted before all others; ``promoted`` (I,), the rest (R,)."""
+def space_out(offsets: Array, promoted: Array, gap: int, out_item: Array, out_score: Array) -> None:
+    """Move promoted rows down as far as it takes that none leads and ``gap`` others lie between two of them.
+
+    Else each user's rows keep their order, (R,) with ``promoted`` (I,); where the others run out the rest follows as it is.
+    """
     for user in range(len(offsets) - 1):
-        for row in range(offsets[user], offsets[user + 1]):
-            if promoted[out_item[row]]:
-                continue
-            item, score = out_item[row], out_score[row]
-            for place in range(row, offsets[user], -1):
-                out_item[place], out_score[place] = out_item[place - 1], out_score[place - 1]
-            out_item[offsets[user]], out_score[offsets[user]] = item, score
-            break
+        start, end = offsets[user], offsets[user + 1]
+        item, score = out_item[start:end].copy(), out_score[start:end].copy()
+        plain = loud = 0  # the next row of either kind
+        wait = 1
+        for place in range(start, end):
+            while plain < len(item) and promoted[item[plain]]:
+                plain += 1
+            while loud < len(item) and not promoted[item[loud]]:
+                loud += 1
+            if plain < len(item) and (wait > 0 or plain < loud):
+                row, wait = plain, max(wait - 1, 0)
+                plain += 1
+            else:
+                row, wait = loud, gap
+                loud += 1
+            out_item[place], out_score[place] = item[row], score[row]
 
 
 @njit(nogil=True, cache=True)

@@ -13,7 +13,7 @@ from boundary.candidates import Candidates
 from boundary.history import History
 from boundary.words import KIND_NAMES, Source, Tier
 from recsys.compose import compose, explore_draws, taken_from
-from recsys.compose.kernel import lead, measure, mix
+from recsys.compose.kernel import measure, mix, space_out
 from recsys.evidence import evidence_of, stored
 from recsys.interactions import Weighing
 
@@ -163,20 +163,26 @@ def test_closeness_is_deviations_above_the_mean() -> None:
 
 @settings(deadline=None)
 @given(
-    st.lists(st.lists(st.integers(0, ITEMS - 1), max_size=6), min_size=1, max_size=4),
+    st.lists(st.lists(st.integers(0, ITEMS - 1), max_size=8), min_size=1, max_size=4),
     st.sets(st.integers(0, ITEMS - 1)),
+    st.integers(0, 4),
 )
-def test_what_is_promoted_does_not_lead(lists, loud) -> None:
-    """The first that is not promoted comes first with its score; nothing else changes places, and nothing is lost."""
+def test_what_is_promoted_neither_leads_nor_crowds(lists, loud, gap) -> None:
+    """At each place stands the highest row that may, with its score; nothing is lost, and either kind keeps its order."""
     promoted = np.isin(np.arange(ITEMS), list(loud))
     offsets = np.concatenate([[0], np.cumsum([len(rows) for rows in lists])]).astype(np.int64)
     items = np.array([item for rows in lists for item in rows], np.int32)
     scores = np.arange(len(items), 0, -1, dtype=np.float32)
-    given_scores = scores.copy()
     slow = []
-    for start, rows in zip(offsets, lists, strict=False):
-        pairs = [(item, given_scores[start + place]) for place, item in enumerate(rows)]
-        first = next((pair for pair in pairs if not promoted[pair[0]]), None)
-        slow += ([] if first is None else [first]) + [pair for pair in pairs if pair is not first]
-    lead(offsets, promoted, items, scores)
-    assert list(zip(items.tolist(), scores.tolist(), strict=True)) == [(item, float(score)) for item, score in slow]
+    for start, rows in zip(offsets.tolist(), lists, strict=False):
+        left, placed = list(zip(rows, scores[start:].tolist(), strict=False)), []
+        while left:
+            near = placed[-gap:] if gap else []
+            fits = [pair for pair in left if not promoted[pair[0]]]
+            if placed and not any(promoted[item] for item, _ in near):
+                fits = left
+            placed.append(fits[0] if fits else left[0])
+            left.remove(placed[-1])
+        slow += placed
+    space_out(offsets, promoted, gap, items, scores)
+    assert list(zip(items.tolist(), scores.tolist(), strict=True)) == slow
