@@ -14,6 +14,7 @@ from boundary.words import INTENTS
 from recsys.propose import Request
 
 EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+EARLIEST = 10**14  # microseconds, in 1973; what is less was counted in seconds or milliseconds
 LATEST = 253_402_300_799_999_999  # the last microsecond of the year 9999
 
 
@@ -65,8 +66,10 @@ def micros(now: dt.datetime | int | None) -> int:
         if now.tzinfo is None:
             raise EngineError(f"`now` must have a time zone but got {now}; add tzinfo, e.g. datetime.UTC")
         return (now - EPOCH) // dt.timedelta(microseconds=1)
-    if isinstance(now, bool) or not isinstance(now, int | np.integer) or not 0 <= now <= LATEST:
-        raise EngineError(f"`now` must be a time with a zone, or microseconds from 0 to {LATEST}, but got {now!r}")
+    if isinstance(now, bool) or not isinstance(now, int | np.integer) or not EARLIEST <= now <= LATEST:
+        raise EngineError(
+            f"`now` must be a time with a zone, or microseconds UTC from {EARLIEST} to {LATEST}, but got {now!r}"
+        )
     return int(now)
 
 

@@ -479,9 +479,10 @@ def _show(slate: Any, engine: Any) -> None:
 def _tell_idle(taxonomy: Any, catalogue: Any) -> None:
     """Warn of entries that protect nobody, most of all where that is every one."""
     idle, entries = taxonomy.idle(catalogue), taxonomy.entries
-    if entries and len(idle) == len(entries):
+    if len(idle) == len(entries):
+        why = "not one entry matches an item" if entries else "it has no entries"
         console.print(
-            "[yellow]taxonomy:[/] not one entry matches an item, so [bold]nothing here counts as sensitive[/]; "
+            f"[yellow]taxonomy:[/] {why}, so [bold]nothing here counts as sensitive[/]; "
             "write the shop's own families and give them as --taxonomy"
         )
         return

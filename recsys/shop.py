@@ -85,7 +85,10 @@ def read_shop(folder: str | Path, *, rejects: str | Path, console: Console) -> S
     if strangers:
         console.print(f"[yellow]events:[/] {strangers:,} name an item that the catalogue does not hold: no evidence")
     if tables["catalogue"].rows["promoted"].is_null().all() and len(tables["catalogue"].rows):
-        console.print("[yellow]catalogue:[/] no word on what is promoted: every item counts as promoted")
+        console.print(
+            "[yellow]catalogue:[/] no word on what is promoted: every item counts as promoted, so slates stay short;"
+            " give a column `promoted`"
+        )
     customers = tables.get("customers")
     return Shop(tables["events"].rows, tables["catalogue"].rows, None if customers is None else customers.rows)
 

@@ -100,6 +100,8 @@ def test_any_number_of_slots_is_an_upper_bound(engine: Engine, n: int) -> None:
         ({"now": -1}, "`now` must be a time"),
         ({"now": 1.5}, "`now` must be a time"),
         ({"now": 10**18}, "`now` must be a time"),
+        ({"now": NOW // 1_000_000}, "`now` must be a time"),  # seconds
+        ({"now": NOW // 1_000}, "`now` must be a time"),
     ],
 )
 def test_what_cannot_be_asked_is_told_in_one_line(engine: Engine, asked: dict[str, object], told: str) -> None:

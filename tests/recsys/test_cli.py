@@ -68,6 +68,23 @@ def test_a_shop_of_its_own_from_tables_to_slates_and_out_again(run: Run, tables:
     assert (code, json.loads(told)["forgotten"]["count"]) == (0, 1)
 
 
+@pytest.mark.parametrize(
+    ("families", "told"),
+    [
+        ("entries = []", "it has no entries"),
+        ('[[entries]]\nfamily = "faith"\ncategory = "candles"', "not one entry matches"),
+    ],
+)
+def test_a_taxonomy_that_protects_nobody_is_told(run: Run, tables: Path, tmp_path: Path, families: str, told: str):
+    """Without a sensitive family in sight a shop learns at once that nothing counts as sensitive."""
+    (tmp_path / "families.toml").write_text(families)
+    code, said, _ = run(
+        "fit", "--data", tables, "--taxonomy", tmp_path / "families.toml", "--out", tmp_path / "bundle",
+        "--setting", "factors=6",
+    )  # fmt: skip
+    assert (code, told in said, "nothing here counts as sensitive" in said.replace("\n", " ")) == (0, True, True)
+
+
 def test_the_ledger_is_used_unless_none_is_wanted(run: Run, bundle: Bundle, tmp_path: Path):
     """Beside the bundle by default; with none everybody gets the crowd shelf, and is told so."""
     home = bundle.save(tmp_path / "bundle")
