@@ -215,11 +215,12 @@ def update(
     """
     from recsys.bundle import Bundle
     from recsys.shop import read_news
+    from recsys.swap import locked
     from recsys.updating import update_bundle
 
-    shop = Bundle.load(bundle)
     tables = read_news(data, rejects=data.parent / f"{data.name}.rejects", console=console)
-    with _steps("Taking up the news") as tell:
+    with locked(bundle.with_name(f"{bundle.name}.update")), _steps("Taking up the news") as tell:
+        shop = Bundle.load(bundle)  # as the last update left it: two at once would lose one
         news = update_bundle(shop, now=None if now is None else _moment(now), **tables, step=tell)
         news.bundle.save(bundle)
     console.print(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -183,3 +185,25 @@ def test_the_command_writes_the_bundle_and_says_what_it_took(tmp_path: Path) -> 
     (tmp_path / "none").mkdir()
     with pytest.raises(TableError, match="holds none of events, catalogue, customers"):
         CliRunner().invoke(app, [*asked[:-1], str(tmp_path / "none")], catch_exceptions=False)
+
+
+def test_two_commands_at_once_lose_no_news(tmp_path: Path) -> None:
+    """Each begins with what the other left: the news of both are in the bundle."""
+    OLD.save(tmp_path / "bundle")
+    runs = []
+    for name, part in (("one", LATE[::2]), ("other", LATE[1::2])):
+        (tmp_path / name).mkdir()
+        part.write_parquet(tmp_path / name / "events.parquet")
+        asked = [
+            sys.executable,
+            "-c",
+            "from recsys.cli import main; main()",
+            "update",
+            "--bundle",
+            tmp_path / "bundle",
+            "--data",
+            tmp_path / name,
+        ]
+        runs.append(subprocess.Popen(asked, stdout=subprocess.DEVNULL))
+    assert [run.wait(120) for run in runs] == [0, 0]
+    assert same_people(Bundle.load(tmp_path / "bundle"), fitted())
