@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,25 +17,21 @@ from experiments import metrics
 from experiments.entries import Entry
 from experiments.figures import write_figures
 from experiments.ground import Ground, open_ground
-from experiments.scoreboard import markdown_of, table_of
+from experiments.measure import Judged, measure
+from experiments.scoreboard import markdown_of, markdown_of_served, table_of, table_of_served
+from experiments.served import judge_policies
 from experiments.split import Split, SplitError
 from recsys.models import Recommender, make_model
-from recsys.quality import ndcg
 from recsys.repeats import HALF_LIFE, repeats, usual
+
+if TYPE_CHECKING:
+    from boundary.policy import Policy
 
 PROTOCOLS = ("discovery", "full", "find")
 STEP = 4096  # users ranked at once
 Doubles = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
 Tell = Callable[[str, float], None]
-
-
-@dataclass(frozen=True)
-class Judged:
-    """Flat figures, and the NDCG of each user, (U,), NaN for who has nothing to find."""
-
-    figures: dict[str, float]
-    ndcg: Doubles
 
 
 def judge(
@@ -71,42 +66,11 @@ def judge(
     part = split if rows is None else split.of_users(rows)
     lists = _find(model, part, k) if protocol == "find" else _rank(model, part, protocol=protocol, k=k)
     chosen = {name: mask if rows is None else mask[rows] for name, mask in (groups or {}).items()}
-    return measure(lists, part, protocol=protocol, k=k, seed=seed, category=category, groups=chosen)
+    return measure(lists, _truth(part, protocol), buyers=split.buyers, k=k, seed=seed, category=category, groups=chosen)
 
 
-def measure(
-    lists: metrics.Lists,
-    split: Split,
-    *,
-    protocol: str,
-    k: int,
-    seed: int,
-    category: npt.NDArray[np.integer[Any]] | None = None,
-    groups: Mapping[str, Mask] | None = None,
-) -> Judged:
-    """Measure ranked lists, see ``judge``."""
-    truth = {"discovery": split.new, "full": split.test, "find": split.again}[protocol]
-    items, users = int((split.buyers > 0).sum()), split.train.shape[0]
-    accuracy = {
-        f"ndcg@{k}": ndcg(lists.offsets, lists.item_row, truth, k=k),
-        f"recall@{k}": metrics.recall(lists, truth, k=k),
-        f"map@{k}": metrics.average_precision(lists, truth, k=k),
-        f"serendipity@{k}": metrics.serendipity(lists, truth, k=k, buyers=split.buyers),
-    }
-    figures: dict[str, float] = {}
-    for name, values in accuracy.items():
-        figures |= _interval(name, values, seed)
-    figures["users"] = float((~np.isnan(accuracy[f"ndcg@{k}"])).sum())
-    figures[f"novelty@{k}"] = float(np.nanmean(metrics.novelty(lists, k=k, buyers=split.buyers, users=users)))
-    if category is not None:
-        figures[f"diversity@{k}"] = float(np.nanmean(metrics.diversity(lists, k=k, category=category)))
-    figures[f"coverage@{k}"] = metrics.coverage(lists, k=k, items=items)
-    figures[f"gini@{k}"] = metrics.gini(lists, k=k, items=items)
-    for group, mask in (groups or {}).items():
-        values = accuracy[f"ndcg@{k}"][mask]
-        figures |= _interval(f"{group}.ndcg@{k}", values, seed)
-        figures[f"{group}.users"] = float((~np.isnan(values)).sum())
-    return Judged(figures, accuracy[f"ndcg@{k}"])
+def _truth(split: Split, protocol: str) -> csr_matrix:
+    return {"discovery": split.new, "full": split.test, "find": split.again}[protocol]
 
 
 def evaluate(
@@ -123,6 +87,7 @@ def evaluate(
     k: int = 20,
     seed: int = 0,
     taxonomy: Path | None = None,
+    policies: Mapping[str, Policy] | None = None,
     console: Console | None = None,
     tell: Tell | None = None,
 ) -> dict[str, float]:
@@ -146,7 +111,8 @@ def evaluate(
         users: how many users are judged, drawn by the seed; None is all.
         k: length of the lists.
         seed: for fits, draws and bootstrap.
-        taxonomy: for temporal, TOML file of sensitive families, for the tiers; None is the Complete Journey's.
+        taxonomy: for temporal, TOML file of sensitive families; None is the Complete Journey's.
+        policies: for temporal, whose slates are judged beside the recommender alone, by name; see ``judge_policies``.
         console: where to print; None = standard output.
         tell: is told what is done, and the share of it.
 
@@ -166,15 +132,16 @@ def evaluate(
     rows = _drawn(ground.users, users, seed)
     figures: dict[str, float] = {}
     ndcgs: dict[tuple[str, str], Doubles] = {}
+    whole = len(entries) + len(policies or ())
     for place, entry in enumerate(entries):
-        share = place / len(entries)
+        share = place / whole
         tell(f"fitting {entry.label}", share)
         matrices = ground.split(entry.half_life_days)
         started = time.perf_counter()
         model = make_model(entry.model, **entry.settings).fit(matrices.train, seed=seed)
         figures[f"{entry.label}.fit_seconds"] = time.perf_counter() - started
         for protocol in protocols:
-            tell(f"judging {entry.label}, {protocol}", share + 0.5 / len(entries))
+            tell(f"judging {entry.label}, {protocol}", share + 0.5 / whole)
             judged = judge(
                 model, matrices, protocol=protocol, k=k, seed=seed, category=ground.category, groups=ground.groups,
                 rows=rows,
@@ -186,10 +153,18 @@ def evaluate(
     if "find" in protocols:
         figures |= _served_find(ground, rows, k, seed)
     console.print(table_of(figures, labels=labels, protocols=protocols, k=k))
-    write_figures(out, figures, policy=None, bundle=None)
     words = markdown_of(
         figures, labels=labels, protocols=protocols, groups=list(ground.groups), k=k, about=ground.about
     )
+    if policies and ground.shop is not None and ground.cut is not None:
+        served = judge_policies(
+            ground.shop, ground.cut, policies=policies, taxonomy=ground.families, k=k, seed=seed,
+            tell=lambda what, share: tell(what, (len(entries) + len(policies) * share) / whole),
+        )  # fmt: skip
+        figures |= served.figures
+        console.print(table_of_served(served, k=k))
+        words += "\n" + markdown_of_served(served, k=k)
+    write_figures(out, figures, policy=None, bundle=None)
     (out / "table.md").write_text(words, encoding="utf-8")
     tell("done", 1.0)
     return figures
@@ -242,12 +217,7 @@ def _judged_repeats(
 ) -> Judged:
     found = repeats(part.taken, part.train, k, within, habit=habit)
     lists = metrics.Lists(found.offsets, found.item_row)
-    return measure(lists, part, protocol="find", k=k, seed=seed, category=ground.category)
-
-
-def _interval(name: str, values: Doubles, seed: int) -> dict[str, float]:
-    found = metrics.interval(values, seed=seed)
-    return {name: found.mean, f"{name}.low": found.low, f"{name}.high": found.high}
+    return measure(lists, part.again, buyers=part.buyers, k=k, seed=seed, category=ground.category)
 
 
 def _drawn(users: int, count: int | None, seed: int) -> npt.NDArray[np.int64] | None:

@@ -45,6 +45,10 @@ class Ground:
         groups: name to (U,) bool.
         category: (I,) codes, None where there are none.
         about: one sentence that states the protocol.
+        cut: the events in time; None where there is no time.
+        min_buyers: fewest users who took an item that is ranked.
+        shop: the tables; None where there are none.
+        families: the shop's sensitive families.
     """
 
     users: int
@@ -53,6 +57,8 @@ class Ground:
     about: str
     cut: Cut | None
     min_buyers: int
+    shop: Shop | None = None
+    families: Taxonomy = field(default_factory=lambda: Taxonomy(entries=()))
     _made: dict[float | None, Split] = field(default_factory=dict)
 
     def split(self, half_life_days: float | None) -> Split:
@@ -91,7 +97,7 @@ def _lightgcn(data: Path, *, part: str, seed: int) -> Ground:
     if part == "validation":
         whole = leave_out(whole, share=HIDDEN, seed=seed)
         about = f"{HIDDEN:.0%} of each user's training items hidden and ranked for; the test items are not read into it"
-    return Ground(whole.train.shape[0], activity_groups(whole.taken), None, about, None, 1, {None: whole})
+    return Ground(whole.train.shape[0], activity_groups(whole.taken), None, about, None, 1, _made={None: whole})
 
 
 def _temporal(shop: Shop, *, part: str, train_share: float, min_buyers: int, taxonomy: Path | None) -> Ground:
@@ -99,13 +105,14 @@ def _temporal(shop: Shop, *, part: str, train_share: float, min_buyers: int, tax
     if part == "validation":
         cut = by_weeks(cut.train, train_share=train_share)
     users = users_of(cut, kinds=KINDS, min_buyers=min_buyers)
+    families = Taxonomy.load(taxonomy or TAXONOMY)
     ground = Ground(
         users=len(users), groups={}, category=_categories(cut, shop, min_buyers), cut=cut, min_buyers=min_buyers,
         about=f"purchases before {cut.at:%Y-%m-%d} are learned from, those from it on are truth; items that at least "
         f"{min_buyers} shoppers had bought before are ranked; mean over shoppers with something to find",
+        shop=shop, families=families,
     )  # fmt: skip
     at = round(cut.at.timestamp() * 1e6)
-    families = Taxonomy.load(taxonomy or TAXONOMY)
     ground.groups = activity_groups(ground.split(None).taken) | tier_groups(
         shop, users, at=at, taxonomy=families, policy=Policy.named("default")
     )

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from rich.table import Table
+
+if TYPE_CHECKING:
+    from experiments.served import Served
 
 SHOWN = ("recall", "map", "serendipity", "novelty", "diversity", "coverage", "gini")
 
@@ -42,6 +46,52 @@ def markdown_of(
         words = f"NDCG@{k} {served}; each shopper's bare counts, ties by item: {own}; one over the other: {ratio}"
         lines += ["", f'The list that `intent="find"` serves: {words}']
     return "\n".join(lines) + "\n"
+
+
+def table_of_served(served: Served, *, k: int) -> Table:
+    """Return what is kept as a table on screen."""
+    table = Table(title=f"What policies leave of the recommender alone, {k} slots; intervals are 95 % over shoppers")
+    for name in _served_head(k):
+        table.add_column(name, justify="left" if name == "list" else "right")
+    for row in _served_rows(served, k):
+        table.add_row(*row)
+    return table
+
+
+def markdown_of_served(served: Served, *, k: int) -> str:
+    """Return the table in Markdown, and for each group of shoppers the NDCG with its interval."""
+    figures = served.figures
+    sizes = [f"{name} ({figures[f'served.{served.lists[0]}.{name}.users']:,.0f})" for name in served.groups]
+    by_group = [
+        [label, *(_told(figures, f"served.{label}.{name}.ndcg@{k}") for name in served.groups)]
+        for label in served.lists
+    ]
+    lines = [
+        f"What policies leave of the recommender alone: slates of {k} to shoppers who had bought before.",
+        "Truth is what they bought then and not before. `kept` is over `raw`, paired by shopper; `.profile` has every slot",
+        "from the profile.",
+        "", *_markdown(_served_head(k), _served_rows(served, k)), "", f"NDCG@{k} by group of shoppers:", "",
+        *_markdown(["list", *sizes], by_group),
+    ]  # fmt: skip
+    return "\n".join(lines) + "\n"
+
+
+def _served_head(k: int) -> list[str]:
+    return ["list", "NDCG (95 %)", "kept (95 %)", f"recall@{k}", "novelty", "diversity", "coverage", "gini", "filled"]
+
+
+def _served_rows(served: Served, k: int) -> list[list[str]]:
+    figures = served.figures
+    return [
+        [
+            label,
+            _told(figures, f"served.{label}.ndcg@{k}"),
+            _told(figures, f"served.{label}.kept"),
+            *(f"{figures[f'served.{label}.{name}@{k}']:.4f}" for name in ("recall", "novelty", "diversity", "coverage", "gini")),
+            f"{figures[f'served.{label}.filled']:.1%}",
+        ]
+        for label in served.lists
+    ]  # fmt: skip
 
 
 def _head() -> list[str]:

@@ -15,7 +15,7 @@ from scipy.sparse import csr_matrix
 
 from boundary.candidates import Candidates
 from boundary.history import History
-from boundary.rules.conversion import PromotedGap
+from boundary.rules.conversion import PromotedGap, PromotedLead
 from boundary.words import GUEST, PURCHASE, SOURCE_NAMES, Source, Tier
 from recsys.compose import compose, explore_draws, taken_from, user_seed
 from recsys.compose.kernel import measure, space_out
@@ -65,7 +65,7 @@ class Proposer:
         self.gate = gate
         self.catalogue = gate.catalogue
         self._category = lru_cache(maxsize=256)(self._in_category)
-        self._gap = lru_cache(maxsize=256)(self._widest_gap)
+        self._spacing = lru_cache(maxsize=256)(self._spaces)
 
     @cached_property
     def gestures(self) -> npt.NDArray[np.int32]:
@@ -270,15 +270,16 @@ class Proposer:
                 evidence, k=depth, exclude=bought, within=open_to & self.catalogue.promoted, vectors=vectors
             )
             return _first(deals, best)
-        gap = self._gap(*self.gate.policy.place(request.surface, request.intent))
-        space_out(best.offsets, self.catalogue.promoted, gap, best.item_row, best.score)
+        lead, gap = self._spacing(*self.gate.policy.place(request.surface, request.intent))
+        space_out(best.offsets, self.catalogue.promoted, lead, gap, best.item_row, best.score)
         return best
 
-    def _widest_gap(self, surface: str, intent: str) -> int:
-        """Return how many slots the policy wants there between two promoted ones, of whichever tier."""
+    def _spaces(self, surface: str, intent: str) -> tuple[int, int]:
+        """Return how many slots the policy wants there before a promoted one and between two, of whichever tier."""
         tiers = (self.gate.policy.rules_for(surface=surface, intent=intent, tier=tier) for tier in Tier)
-        rules = (rule for found in tiers for rule in found.values() if isinstance(rule, PromotedGap))
-        return max((rule.slots for rule in rules if rule.enforce == "enforce"), default=0)
+        rules = [rule for found in tiers for rule in found.values() if rule.enforce == "enforce"]
+        gap = max((rule.slots for rule in rules if isinstance(rule, PromotedGap)), default=0)
+        return int(any(isinstance(rule, PromotedLead) for rule in rules)), gap
 
     def _bought(self, history: History, shoppers: Shoppers) -> npt.NDArray[np.bool_]:
         """Purchases that may be known of: none of a guest's."""

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.sparse import csr_matrix
 
+from boundary.words import KIND_NAMES
 from recsys.evidence import evidence_of, purchases
 
 if TYPE_CHECKING:
@@ -91,13 +92,13 @@ def raw_lists(bundle: Bundle, user_ids: Sequence[str], *, k: int, now: int) -> T
 
 def without_boundary(policy: Policy) -> Policy:
     """Return the policy under which everything is remembered and nothing is blinded: what others do."""
-    forever = 3660
+    forever, tiers = 3660, ("newcomer", "regular")
     return policy.replace(
         {
             "admit.sensitive": "off",
             "admit.proxy_z": None,
             "blind.strength": 0,
-            "tiers.newcomer.retention_days": forever,
-            "tiers.regular.retention_days": forever,
+            **{f"tiers.{tier}.retention_days": forever for tier in tiers},
+            **{f"tiers.{tier}.evidence": list(KIND_NAMES) for tier in tiers},
         }
     )

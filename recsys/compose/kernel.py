@@ -59,8 +59,8 @@ def measure(
 
 
 @njit(nogil=True, cache=True)
-def space_out(offsets: Array, promoted: Array, gap: int, out_item: Array, out_score: Array) -> None:
-    """Move promoted rows down as far as it takes that none leads and ``gap`` others lie between two of them.
+def space_out(offsets: Array, promoted: Array, lead: int, gap: int, out_item: Array, out_score: Array) -> None:
+    """Move promoted rows down as far as it takes that ``lead`` others come first and ``gap`` lie between two of them.
 
     Else each user's rows keep their order, (R,) with ``promoted`` (I,); where the others run out the rest follows as it is.
     """
@@ -68,7 +68,7 @@ def space_out(offsets: Array, promoted: Array, gap: int, out_item: Array, out_sc
         start, end = offsets[user], offsets[user + 1]
         item, score = out_item[start:end].copy(), out_score[start:end].copy()
         plain = loud = 0  # the next row of either kind
-        wait = 1
+        wait = lead
         for place in range(start, end):
             while plain < len(item) and promoted[item[plain]]:
                 plain += 1

@@ -93,8 +93,13 @@ def test_the_temporal_command_leaves_figures_and_a_table(shop: Path, tmp_path: P
     assert sum(figures[f"degree.discovery.{name}.users"] for name in ("quietest", "quiet", "busy", "busiest")) == whole
     tiers = [name for name in ("guest", "newcomer", "regular") if f"degree.discovery.{name}.users" in figures]
     assert sum(figures[f"degree.discovery.{name}.users"] for name in tiers) == whole
+    assert figures["served.raw.kept"] == 1
+    assert {name for name in figures if name.endswith(".profile.kept")} == {
+        f"served.{policy}.profile.kept" for policy in ("gentle", "default", "strict")
+    }
     words = (tmp_path / "table.md").read_text()
     assert f"{figures['discovery.ndcg@20']:.4f}" in words
+    assert f"| strict | {figures['served.strict.ndcg@20']:.4f}" in words
     assert "| model | quietest" in words
 
 
@@ -110,9 +115,10 @@ def test_models_can_be_picked_and_users_drawn(shop: Path, tmp_path: Path):
     """Only the named entries, and no more users than asked for."""
     run(
         "--data", shop, "--entries", shop / "entries.toml", "--taxonomy", TAXONOMY, "--models", "popular", "--users", 40,
-        "--min-buyers", 1, "--out", tmp_path,
+        "--min-buyers", 1, "--out", tmp_path, "--policies", "none",
     )  # fmt: skip
     figures = json.loads((tmp_path / "figures.json").read_text())
+    assert not any(name.startswith("served.") for name in figures)
     assert "degree.fit_seconds" not in figures
     assert figures["popular.discovery.users"] <= 40
 

@@ -165,9 +165,10 @@ def test_closeness_is_deviations_above_the_mean() -> None:
 @given(
     st.lists(st.lists(st.integers(0, ITEMS - 1), max_size=8), min_size=1, max_size=4),
     st.sets(st.integers(0, ITEMS - 1)),
+    st.integers(0, 2),
     st.integers(0, 4),
 )
-def test_what_is_promoted_neither_leads_nor_crowds(lists, loud, gap) -> None:
+def test_what_is_promoted_neither_leads_nor_crowds(lists, loud, lead, gap) -> None:
     """At each place stands the highest row that may, with its score; nothing is lost, and either kind keeps its order."""
     promoted = np.isin(np.arange(ITEMS), list(loud))
     offsets = np.concatenate([[0], np.cumsum([len(rows) for rows in lists])]).astype(np.int64)
@@ -179,10 +180,10 @@ def test_what_is_promoted_neither_leads_nor_crowds(lists, loud, gap) -> None:
         while left:
             near = placed[-gap:] if gap else []
             fits = [pair for pair in left if not promoted[pair[0]]]
-            if placed and not any(promoted[item] for item, _ in near):
+            if len(placed) >= lead and not any(promoted[item] for item, _ in near):
                 fits = left
             placed.append(fits[0] if fits else left[0])
             left.remove(placed[-1])
         slow += placed
-    space_out(offsets, promoted, gap, items, scores)
+    space_out(offsets, promoted, lead, gap, items, scores)
     assert list(zip(items.tolist(), scores.tolist(), strict=True)) == slow
