@@ -5,22 +5,23 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from rich import box
 from rich.table import Table
 
 if TYPE_CHECKING:
     from experiments.served import Served
 
+NDCG = "NDCG (95 %)"
 SHOWN = ("recall", "map", "serendipity", "novelty", "diversity", "coverage", "gini")
 
 
 def table_of(figures: Mapping[str, float], *, labels: Sequence[str], protocols: Sequence[str], k: int) -> Table:
-    """Return flat figures as a table: a line for each label and protocol, NDCG with its interval."""
-    table = Table(title=f"Full ranking, first {k}; intervals are 95 % over users")
-    for name in _head():
-        table.add_column(name, justify="left" if name in {"model", "protocol"} else "right")
-    for row in _rows(figures, labels, protocols, k):
-        table.add_row(*row)
-    return table
+    """Return the main figures as a table that fits a terminal: a line for each label and protocol."""
+    head, rows = _head(), _rows(figures, labels, protocols, k)
+    shown = [head.index(name) for name in ("model", "protocol", "users", NDCG, "recall")]
+    return _on_screen(
+        f"Full ranking, first {k}", [head[at] for at in shown], [[row[at] for at in shown] for row in rows]
+    )
 
 
 def markdown_of(
@@ -49,13 +50,11 @@ def markdown_of(
 
 
 def table_of_served(served: Served, *, k: int) -> Table:
-    """Return what is kept as a table on screen."""
-    table = Table(title=f"What policies leave of the recommender alone, {k} slots; intervals are 95 % over shoppers")
-    for name in _served_head(k):
-        table.add_column(name, justify="left" if name == "list" else "right")
-    for row in _served_rows(served, k):
-        table.add_row(*row)
-    return table
+    """Return what is kept as a table that fits a terminal."""
+    head, rows = _served_head(k), _served_rows(served, k)
+    shown = [head.index(name) for name in ("list", NDCG, "kept (95 %)", "filled")]
+    cells = [[row[at] for at in shown] for row in rows]
+    return _on_screen(f"What policies leave of the recommender alone, {k} slots", [head[at] for at in shown], cells)
 
 
 def markdown_of_served(served: Served, *, k: int) -> str:
@@ -77,7 +76,7 @@ def markdown_of_served(served: Served, *, k: int) -> str:
 
 
 def _served_head(k: int) -> list[str]:
-    return ["list", "NDCG (95 %)", "kept (95 %)", f"recall@{k}", "novelty", "diversity", "coverage", "gini", "filled"]
+    return ["list", NDCG, "kept (95 %)", f"recall@{k}", "novelty", "diversity", "coverage", "gini", "filled"]
 
 
 def _served_rows(served: Served, k: int) -> list[list[str]]:
@@ -95,7 +94,7 @@ def _served_rows(served: Served, k: int) -> list[list[str]]:
 
 
 def _head() -> list[str]:
-    return ["model", "protocol", "users", "NDCG (95 %)", *SHOWN, "fit s"]
+    return ["model", "protocol", "users", NDCG, *SHOWN, "fit s"]
 
 
 def _rows(figures: Mapping[str, float], labels: Sequence[str], protocols: Sequence[str], k: int) -> list[list[str]]:
@@ -114,8 +113,17 @@ def _rows(figures: Mapping[str, float], labels: Sequence[str], protocols: Sequen
 
 
 def _told(figures: Mapping[str, float], name: str) -> str:
-    return f"{figures[name]:.4f} ({figures[name + '.low']:.4f} – {figures[name + '.high']:.4f})"
+    return f"{figures[name]:.4f} ({figures[name + '.low']:.4f}–{figures[name + '.high']:.4f})"
 
 
 def _markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     return [f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head), *rows)]
+
+
+def _on_screen(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    table = Table(title=f"{title}; more in table.md", box=box.SIMPLE, pad_edge=False)
+    for place, name in enumerate(head):
+        table.add_column(name, justify="right" if place and name != "protocol" else "left", no_wrap=True)
+    for row in rows:
+        table.add_row(*row)
+    return table
