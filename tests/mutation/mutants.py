@@ -40,10 +40,11 @@ class Mutant(NamedTuple):
 
     @property
     def lines(self) -> set[int]:
-        """Numbers of the lines that the change touches."""
-        return {
+        """Numbers of the lines of the statements that the change touches: only some of a statement's lines are seen to run."""
+        touched = {
             place for change in self._changes() for place in range(change[1] + 1, max(change[2], change[1] + 1) + 1)
         }
+        return {line for place in touched for line in statement(self.room, place)}
 
     @property
     def diff(self) -> str:
@@ -79,6 +80,23 @@ def changed(mutant: Mutant) -> str:
 @cache
 def source(room: str) -> str:
     return (BOUNDARY / room).read_text(encoding="utf-8")
+
+
+@cache
+def spans(room: str) -> list[range]:
+    """Return the lines of each statement, of one that holds others only its head."""
+    found = []
+    for node in ast.walk(ast.parse(source(room))):
+        if isinstance(node, ast.stmt | ast.excepthandler | ast.match_case):
+            body = getattr(node, "body", None)
+            first = getattr(node, "lineno", None) or node.pattern.lineno
+            found.append(range(first, max(first + 1, body[0].lineno) if body else (node.end_lineno or first) + 1))
+    return found
+
+
+def statement(room: str, line: int) -> range:
+    """Return the lines of the smallest statement that a line belongs to."""
+    return min((span for span in spans(room) if line in span), key=len, default=range(line, line + 1))
 
 
 @cache
@@ -121,6 +139,11 @@ def rooms() -> list[str]:
     """Return every room of the boundary but the ledger, whose contract suite judges each store."""
     names = sorted(path.relative_to(BOUNDARY).as_posix() for path in BOUNDARY.rglob("*.py"))
     return [name for name in names if not name.startswith("ledger/")]
+
+
+def name_of(room: str) -> str:
+    """Return the name of a room's module."""
+    return ("boundary." + room.removesuffix(".py").replace("/", ".")).removesuffix(".__init__")
 
 
 def mutants(only: list[str], *, seed: int, most: int) -> list[Mutant]:

@@ -1,0 +1,288 @@
+"""Whether a test notices a mutant: the tests that reach it run one by one, the likeliest first, until one fails."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import signal
+import sys
+import time
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from importlib import import_module
+from pathlib import Path
+from types import CodeType, FunctionType
+
+from mutants import BOUNDARY, Mutant, name_of
+from reach import Lines, Shops, Trace
+
+HERE = BOUNDARY.parent
+TESTS = ("tests/boundary", "tests/test_associations.py", "tests/test_tables.py", "tests/test_taxonomy.py", "boundary")
+SLOW = 20.0  # seconds of processor time, uncompiled, above which a test is left out
+LOADED = "runs when loaded"  # so that no test can tell: see anew.py
+SURVIVED, KILLED = ("survived", "not reached", LOADED), "killed"
+
+
+def codes(code: CodeType, way: tuple[str, ...] = ()) -> dict[tuple[str, ...], CodeType]:
+    """Return the code of the functions of a module and its classes, by the names that lead there."""
+    found = {}
+    for inner in code.co_consts:
+        if isinstance(inner, CodeType) and not inner.co_name.startswith("<"):
+            path = (*way, inner.co_name)
+            if inner.co_flags & 2:  # a function; a class has no fast locals
+                found[path] = inner
+            else:
+                found |= codes(inner, path)
+    return found
+
+
+def function(module: object, way: tuple[str, ...]) -> FunctionType | None:
+    """Return the function at the end of names, out of whatever wraps it."""
+    found = module
+    for step in way:
+        found = vars(found).get(step)
+        if found is None:
+            return None
+    if isinstance(found, property):
+        found = found.fget
+    elif isinstance(found, cached_property):
+        found = found.func
+    elif isinstance(found, (classmethod, staticmethod)):
+        found = found.__func__
+    for wrapper in ("wrapped", "__wrapped__"):
+        found = getattr(found, wrapper, found)
+    return found if isinstance(found, FunctionType) else None
+
+
+def lines_of(code: CodeType) -> Iterator[int]:
+    """Yield the lines of a function and of those within it, without the first: its head is run where it is made."""
+    yield from (line for _, _, line in code.co_lines() if line is not None and line != code.co_firstlineno)
+    for inner in code.co_consts:
+        if isinstance(inner, CodeType):
+            yield from lines_of(inner)
+
+
+class Late(BaseException):
+    """A test does not come to an end."""
+
+
+class Judge:
+    """Takes the place of pytest's loop over the tests: runs them for each mutant, until one fails."""
+
+    def __init__(
+        self, drawn: list[Mutant], *, loading: Lines, minutes: float, seconds: float, examples: int, out: Path | None
+    ) -> None:
+        self.drawn, self.loading = drawn, loading  # the mutants; the lines that run when the boundary is loaded
+        self.minutes, self.seconds, self.examples, self.out = minutes, seconds, examples, out
+        self.told = ""
+        self.cost: dict[str, float] = {}
+        self.reach: dict[tuple[str, int], list] = defaultdict(list)  # the tests that run a line
+        self.globs: dict[str, dict] = {}
+        self.killed, self.tried = defaultdict(Counter), defaultdict(Counter)  # how often, in a room and in a function
+        self.changes: list[tuple[FunctionType, CodeType, CodeType]] = []  # each function's code without and with
+        self.trace = Trace()
+        self.shops = Shops(self.trace, self._without)
+
+    def pytest_runtestloop(self, session) -> bool:
+        self.shops.stand()
+        self._look(session)
+        begin, tally, by_room = time.monotonic(), Counter(), defaultdict(Counter)
+        for number, mutant in enumerate(self.drawn):
+            if time.monotonic() - begin > self.minutes * 60:
+                break
+            started = time.thread_time()
+            outcome, killer = self._judge(session, mutant)
+            tally[outcome] += 1
+            by_room[mutant.room][outcome] += 1
+            if outcome in SURVIVED:
+                print(f"{outcome}: {mutant.diff}", flush=True)
+            if self.out is not None:
+                taken = round(time.thread_time() - started, 2)
+                line = {"mutant": mutant, "outcome": outcome, "by": killer, "seconds": taken, "diff": mutant.diff}
+                with self.out.open("a", encoding="utf-8") as file:
+                    file.write(json.dumps(line) + "\n")
+            if number % 100 == 99:
+                print(f"... {number + 1} of {len(self.drawn)} in {time.monotonic() - begin:.0f} seconds", flush=True)
+        print(f"\n{tally.total()} of {len(self.drawn)} mutants: {told(tally)}")
+        for room, counts in sorted(by_room.items()):
+            print(f"  {room}: {told(counts)}")
+        return True
+
+    def _look(self, session) -> None:
+        """Learn of every test, without a mutant, what it costs and which lines of the boundary it runs."""
+        kept = self.out.parent / f"{tree()}-{self.examples}.reach" if self.out is not None else None
+        known = json.loads(kept.read_text()) if kept is not None and kept.exists() else {}
+        for number, item in enumerate(session.items):
+            self._prepare(item)
+            if "ten_thousand" in item.name:
+                continue
+            if item.nodeid not in known:
+                known[item.nodeid] = self._run_traced(session, item)
+                if number % 100 == 99:
+                    print(f"... {number + 1} tests looked at", flush=True)
+            cost, lines = known[item.nodeid]
+            if cost > SLOW:
+                print(f"left out, {cost:.0f} seconds: {item.nodeid}", flush=True)
+                continue
+            self.cost[item.nodeid] = cost
+            for room, numbers in lines.items():
+                for line in numbers:
+                    self.reach[room, line].append(item)
+        if kept is not None:
+            kept.write_text(json.dumps(known))
+        print(f"{len(self.cost)} tests pass in {sum(self.cost.values()):.0f} seconds, traced", flush=True)
+
+    def _prepare(self, item) -> None:
+        """Let a law draw few examples and no smaller ones, and keep what a doctest would clear."""
+        from hypothesis import Phase, settings
+
+        law = getattr(getattr(item, "obj", None), "hypothesis", None)
+        if law is not None:
+            usual = getattr(item.obj, "_hypothesis_internal_use_settings", None) or settings.default
+            item.obj._hypothesis_internal_use_settings = settings(
+                usual, max_examples=min(usual.max_examples, self.examples), phases=[Phase.explicit, Phase.generate]
+            )
+        if hasattr(item, "dtest"):
+            self.globs[item.nodeid] = dict(item.dtest.globs)
+
+    def _run_traced(self, session, item) -> tuple[float, dict[str, list[int]]]:
+        clean()
+        begin = time.thread_time()
+        with self.trace.noting() as lines:
+            passed = self._passes(session, item, patience=600)
+        if not passed:
+            print(f"left out, it fails without any mutant: {item.nodeid}\n{self.told}", flush=True)
+            return float("inf"), {}
+        return time.thread_time() - begin, {room: sorted(found) for room, found in lines.items()}
+
+    def _judge(self, session, mutant: Mutant) -> tuple[str, str]:
+        room = mutant.room
+        file = str(BOUNDARY / room)
+        module = import_module(name_of(room))
+        try:
+            old, new = (codes(compile(text, file, "exec", dont_inherit=True)) for text in (mutant.before, mutant.after))
+        except SyntaxError:
+            return "none", ""
+        ways = [way for way in old if old[way] != new.get(way)]
+        found = [(function(module, way), way) for way in ways]
+        changes = [(one, one.__code__, new[way]) for one, way in found if one and way in new]
+        if not changes:
+            return "outside functions", ""
+        loads = any(self.loading.get(room, set()) & set(lines_of(old[way])) for way in ways)
+        concerned = {item.nodeid: item for line in mutant.lines for item in self.reach.get((room, line), ())}
+        if not concerned:
+            return LOADED if loads else "not reached", ""
+        keys = [(), (room,), (room, *ways)]
+
+        def worth(item) -> float:
+            """Seconds a kill, as far as is known from all rooms, from this one and from this function."""
+            chance = 0.1
+            for key in keys:
+                chance = (self.killed[key][item.nodeid] + 2 * chance) / (self.tried[key][item.nodeid] + 2)
+            return self.cost[item.nodeid] / chance
+
+        killer = None
+        with self._with(changes, {room: mutant.lines}):
+            begin = time.thread_time()
+            for item in sorted(concerned.values(), key=worth):
+                if time.thread_time() - begin > self.seconds:
+                    break
+                for key in keys:
+                    self.tried[key][item.nodeid] += 1
+                if not self._passes(session, item, patience=10 * self.cost[item.nodeid] + 2):
+                    killer = item
+                    break
+        if killer is None:
+            return LOADED if loads else "survived", ""
+        if not self._passes(session, killer, patience=600):
+            sys.exit(f"{killer.nodeid} fails without its mutant: {mutant.diff}\n{self.told}")
+        for key in keys:
+            self.killed[key][killer.nodeid] += 1
+        return KILLED, killer.nodeid
+
+    @contextmanager
+    def _with(self, changes: list[tuple[FunctionType, CodeType, CodeType]], lines: Lines) -> Iterator[None]:
+        """Put a mutant's code in its place, and the usual code back."""
+        clean()
+        self.changes = changes
+        self.shops.begin(lines)
+        for one, _, code in changes:
+            one.__code__ = code
+        try:
+            yield
+        finally:
+            for one, code, _ in changes:
+                one.__code__ = code
+            self.changes = []
+            self.shops.begin({})
+            clean()
+
+    @contextmanager
+    def _without(self) -> Iterator[None]:
+        """Put the usual code back for a while."""
+        with_mutant = [(one, one.__code__) for one, _, _ in self.changes]
+        clean()
+        for one, code, _ in self.changes:
+            one.__code__ = code
+        try:
+            yield
+        finally:
+            for one, code in with_mutant:
+                one.__code__ = code
+            clean()
+
+    def _passes(self, session, item, *, patience: float) -> bool:
+        from _pytest.runner import runtestprotocol
+
+        signal.signal(signal.SIGALRM, late)
+        signal.setitimer(signal.ITIMER_REAL, 20 * patience)
+        signal.setitimer(signal.ITIMER_VIRTUAL, patience)
+        signal.signal(signal.SIGVTALRM, late)
+        if hasattr(item, "dtest"):
+            item.dtest.globs = dict(self.globs[item.nodeid])
+        try:
+            reports = runtestprotocol(item, log=False, nextitem=None)
+        except Late:
+            return False
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+        failed = [report for report in reports if report.failed]
+        self.told = failed[0].longreprtext if failed else ""
+        return not failed
+
+
+def tree() -> str:
+    """Return a fingerprint of the boundary and of its tests."""
+    digest = hashlib.blake2b(digest_size=6)
+    for place in TESTS:
+        folder = HERE / place
+        for path in sorted(folder.rglob("*.py")) if folder.is_dir() else [folder]:
+            digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def late(*_: object) -> None:
+    raise Late
+
+
+def told(counts: Counter) -> str:
+    return ", ".join(f"{number} {word}" for word, number in counts.most_common())
+
+
+def clean() -> None:
+    """Forget what was worked out under a mutant, or without one."""
+    from boundary import measure
+
+    measure._store.__dict__.clear()
+    for name, module in list(sys.modules.items()):
+        for found in list(vars(module).values()) if name.startswith("boundary") else ():
+            if hasattr(found, "cache_clear") and hasattr(found, "__wrapped__"):
+                found.cache_clear()
+    shop = sys.modules.get("shop")
+    if shop is not None:
+        shop.DEFAULT._resolved.clear()
+        for name in ("digest", "needs", "longest_window_days", "_surfaces"):
+            shop.DEFAULT.__dict__.pop(name, None)
