@@ -300,6 +300,35 @@ def test_nothing_is_learned_of_nobody(name: str):
         learn_proxies(bought, told, activity=[1, 2, 3])
 
 
+def test_who_is_as_busy_as_nobody_known_counts_for_nobody():
+    """A level of activity at which nobody's label is known takes no part, and spoils nothing."""
+    bought = sp.csr_matrix(np.float32([[1, 0], [1, 0], [1, 0], [1, 0], [1, 1], [1, 1]]))
+    told = np.array([[1], [1], [0], [0], [np.nan], [np.nan]])
+    found = learn_proxies(bought, told, bins=2, min_buyers=1, min_positives=1)
+    assert found.lift.tolist() == [[1, 0]]
+    assert found.z.tolist() == [[0, 0]]
+
+
+def test_what_is_certain_tells_nothing():
+    """Where activity alone tells the label there is nothing left to be surprised at."""
+    bought = sp.csr_matrix(np.float32([[1, 0], [1, 0], [1, 1], [1, 1]]))
+    found = learn_proxies(bought, [[0], [0], [1], [1]], bins=2, min_buyers=1, min_positives=1)
+    assert found.lift.tolist() == [[1, 1]]
+    assert found.z.tolist() == [[0, 0]]
+
+
+def test_a_file_that_would_run_is_refused(tmp_path: Path):
+    """Tables are numbers: nothing in them is unpickled."""
+    with (tmp_path / "p.npz").open("wb") as file:
+        np.savez(file, lift=np.array([{}], dtype=object), z=np.zeros((1, 1)), left_out=np.zeros(0, np.int32))
+    with (tmp_path / "b.npz").open("wb") as file:
+        np.savez(file, matrix=np.array([{}], dtype=object), offset=np.zeros(1), left_out=np.zeros(0, np.int32))
+    with pytest.raises(ValueError, match="Object arrays cannot be loaded"):
+        Proxies.load(tmp_path / "p.npz")
+    with pytest.raises(ValueError, match="Object arrays cannot be loaded"):
+        Blindfold.load(tmp_path / "b.npz")
+
+
 def test_rare_items_and_rare_families_are_not_judged():
     """One buyer in a family of one says nothing about anybody."""
     bought = sp.csr_matrix(np.ones((40, 2), np.float32))

@@ -249,6 +249,18 @@ def test_a_lone_number_is_a_column_of_one() -> None:
     assert flat(5, np.int32).shape == flat(np.float32(0.5), np.float32).shape == (1,)
 
 
+def test_whole_numbers_stay_exact_and_what_does_not_fit_is_none() -> None:
+    """Times in microseconds are wider than a double's whole numbers; text that is a number is one."""
+    wide = 2**60 + 1
+    assert flat(np.array([wide, 2**64 - 1], np.uint64), np.int64).tolist() == [wide, -1]
+    assert flat(np.array([wide], np.int64), np.int64).tolist() == [wide]
+    assert flat(np.array([True, False]), np.int32).tolist() == [1, 0]
+    assert flat(np.array(["7", "7.5"], dtype=object), np.int32).tolist() == [7, -1]
+    assert flat([2**31 - 1, 2**31, -(2**31), -(2**31) - 1], np.int32).tolist() == [2**31 - 1, -1, -(2**31), -1]
+    assert flat([255, 256, -1], np.uint8).tolist() == [255, 255, 255]
+    assert flat([[1, 2], [3, 4]], np.int32).tolist() == [1, 2, 3, 4]
+
+
 def test_what_was_shown_of_items_that_are_none_is_no_showing() -> None:
     """A ledger may name rows that this catalogue does not have, whichever side they lie on."""
     world = random_world(3)

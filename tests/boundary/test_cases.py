@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
-from shop import DEFAULT, policy
+from shop import DEFAULT, only, policy
 
+from boundary import Policy
 from boundary.cases import SHIPPED, Case, CaseError, Outcome, decide, read_cases, run_cases
 from boundary.rules import REASONS
 
@@ -26,6 +28,81 @@ def test_every_reason_is_the_expectation_of_some_case() -> None:
     assert told | {"rule_error"} == set(REASONS)
     files = {file for file, _ in CASES}
     assert {file for file, case in CASES if case.allowed} == files - {"promoted_lead.toml"}
+
+
+PLAIN = [  # one rule alone, its limits, what a case names besides, and whether the plain row stays within
+    ("upsell", {"most": 1.0}, {"history": [{"kind": "purchase", "price": 2.0, "days": 60}]}, True),
+    ("upsell", {"most": 1.0}, {"history": [{"kind": "purchase", "price": 1.99, "days": 60}]}, False),
+    ("upsell", {"most": 1.0}, {}, True),
+    ("upsell", {"most": 1.0}, {"item": {"price": 2.01}}, False),
+    ("low_support", {"k": 1000}, {}, True),
+    ("low_support", {"k": 1001}, {}, False),
+    ("sensitive_proxy", {"lift": 1, "z": 0}, {}, False),
+    ("sensitive_proxy", {"lift": 1.01, "z": 0}, {}, True),
+    ("sensitive_proxy", {"lift": 1, "z": 0.01}, {}, True),
+    ("too_close", {"most": 1}, {}, True),
+    ("too_close", {"most": 0.99}, {}, False),
+    ("single_trace", {"most": 0.3}, {}, True),
+    ("single_trace", {"most": 0.29}, {}, False),
+    ("stale", {"days": 20}, {}, True),
+    ("stale", {"days": 19.99}, {}, False),
+    ("disproportionate", {"days": 400, "ticket": 3}, {}, True),
+    ("disproportionate", {"days": 400.1, "ticket": 3}, {}, False),
+    ("disproportionate", {"days": 401, "ticket": 2}, {}, True),
+    ("disproportionate", {"days": 401, "ticket": 2.01}, {}, False),
+    ("replenish_early", {"share": 0.75}, {"history": [{"kind": "purchase", "days": 5.25}]}, True),
+    ("replenish_early", {"share": 0.76}, {"history": [{"kind": "purchase", "days": 5.25}]}, False),
+    ("quiet_hours", {"start": 12, "end": 13, "sources": ["personal"]}, {}, False),
+    ("quiet_hours", {"start": 11, "end": 12, "sources": ["personal"]}, {}, True),
+    ("crowded_brand", {"most": 0}, {}, True),
+    ("crowded", {"most": 0}, {}, False),
+    ("promoted_lead", {}, {}, True),
+    ("category_cap", {"times": 1}, {"shown": [{"what": "other"}]}, False),
+    ("item_cap", {"times": 1}, {"shown": [{"what": "other"}]}, True),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("rule", "limits", "terms", "within"), PLAIN)
+def test_a_plain_case_is_what_the_head_of_the_file_says(rule: str, limits: Any, terms: Any, *, within: bool) -> None:
+    """An author need name nothing of it: each number at its limit, and just over."""
+    rules = only(rule, **{f"{rule}__{name}": value for name, value in limits.items()}).replace(
+        {f"rules.{rule}.surfaces": None}
+    )
+    case = Case(says="plain", allowed=True, **terms)
+    assert Outcome("", case, decide(rules, case)).passed == within
+
+
+def test_a_plain_shopper_bought_the_other_item_twelve_times() -> None:
+    """On days of their own, two euros each: so many baskets a tier may ask for."""
+    case = Case(says="plain", allowed=True)
+    for purchases, allowed in ((12, True), (13, False)):
+        rules = only("profile_share", profile_share__most=1).replace({"tiers.regular.purchases": purchases})
+        tree = rules.to_dict() | {"overrides": {"tier": {"newcomer": {"profile_share": {"most": 0}}}}}
+        assert (decide(Policy.from_dict(tree), case) == ()) == allowed
+
+
+def test_events_of_a_case_may_stand_in_any_order() -> None:
+    """What came first is told by the days."""
+    events = [
+        {"kind": "purchase", "days": 300, "what": "other", "times": 2},
+        {"kind": "view", "days": 3},
+        {"kind": "purchase", "days": 300.5, "what": "other"},
+        {"kind": "dismiss", "days": 40},
+    ]
+    terms = {"says": "mixed", "allowed": True, "shopper": {"days": 0, "consent": ["personalise"]}}
+    found = {
+        decide(DEFAULT, Case(history=[events[place] for place in order], **terms))
+        for order in ((0, 1, 2, 3), (3, 2, 1, 0), (2, 0, 3, 1))
+    }
+    assert len(found) == 1
+
+
+def test_rows_of_a_slate_are_items_by_their_places() -> None:
+    """What was done with the second row is told of ``row 2``."""
+    terms = {"says": "second", "allowed": True, "slate": [{"source": "crowd"}, {"source": "crowd", "category": "tea"}]}
+    bought = [{"kind": "view", "what": "row 2", "days": 1}]
+    told = [decide(DEFAULT, Case(history=bought, place=place, **terms)) for place in (1, 2)]
+    assert told == [(), ("following",)]
 
 
 @pytest.mark.parametrize("name", DEFAULT.rules)

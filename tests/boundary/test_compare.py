@@ -6,12 +6,13 @@ from collections import Counter
 from dataclasses import replace
 
 import numpy as np
+import polars as pl
 from hypothesis import given
 from shop import DEFAULT, World, one_row, policy
 from test_laws import policies, worlds
 
 from boundary import Candidates, Gate, Policy
-from boundary.compare import STANDINGS, Block, compare, stand
+from boundary.compare import STANDINGS, Block, Comparison, compare, stand
 
 
 def block(world: World) -> Block:
@@ -52,6 +53,21 @@ def test_a_comparison_is_what_the_two_verdicts_say(one: World, two: World, live:
     told = {(change, reason): (rows, shoppers) for change, reason, rows, shoppers in found.by_reason().rows()}
     assert told == {key: (rows_of[key], len(shoppers_of[key])) for key in rows_of}
     assert found.by_reason()["rows"].to_list() == sorted(rows_of.values(), reverse=True)
+
+
+def test_changes_are_told_in_one_order() -> None:
+    """Most rows first; of as many, what is gained before what is lost, and reasons by the alphabet."""
+    changes = pl.DataFrame(
+        {
+            "shopper": ["ann", "ann", "bob", "ann"],
+            "item_id": ["tea", "pen", "cup", "mug"],
+            "change": ["lost", "gained", "gained", "lost"],
+            "reasons": [["owned"], ["upsell", "owned"], ["owned"], ["item_cap"]],
+        }
+    )
+    assert Comparison(changes, {}).by_reason().rows() == [
+        ("gained", "owned", 2, 2), ("gained", "upsell", 1, 1), ("lost", "item_cap", 1, 1), ("lost", "owned", 1, 1),
+    ]  # fmt: skip
 
 
 def test_a_row_that_makes_room_for_its_twin_is_no_difference() -> None:

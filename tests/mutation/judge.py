@@ -78,6 +78,7 @@ class Judge:
         self.minutes, self.seconds, self.examples, self.out = minutes, seconds, examples, out
         self.told = ""
         self.cost: dict[str, float] = {}
+        self.focus: dict[str, dict[str, float]] = defaultdict(dict)  # the share of a room in the lines a test runs
         self.reach: dict[tuple[str, int], list] = defaultdict(list)  # the tests that run a line
         self.globs: dict[str, dict] = {}
         self.killed, self.tried = defaultdict(Counter), defaultdict(Counter)  # how often, in a room and in a function
@@ -127,7 +128,9 @@ class Judge:
                 print(f"left out, {cost:.0f} seconds: {item.nodeid}", flush=True)
                 continue
             self.cost[item.nodeid] = cost
+            seen = sum(len(numbers) for numbers in lines.values())
             for room, numbers in lines.items():
+                self.focus[room][item.nodeid] = len(numbers) / seen
                 for line in numbers:
                     self.reach[room, line].append(item)
         if kept is not None:
@@ -177,8 +180,8 @@ class Judge:
         keys = [(), (room,), (room, *ways)]
 
         def worth(item) -> float:
-            """Seconds a kill, as far as is known from all rooms, from this one and from this function."""
-            chance = 0.1
+            """Seconds a kill, as far as is known: from how much of the test this room is, and from earlier mutants."""
+            chance = self.focus[room][item.nodeid] / 2
             for key in keys:
                 chance = (self.killed[key][item.nodeid] + 2 * chance) / (self.tried[key][item.nodeid] + 2)
             return self.cost[item.nodeid] / chance

@@ -1,0 +1,171 @@
+"""Exactly at a limit, and just over it; what a complaint leaves of a limit; and what is said of it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from shop import HOUR, World, customer, customers, event, history, one_row, only, policy, shown
+
+from boundary import Candidates, Exposures
+from boundary.facts import Facts, ShopperFacts
+from boundary.rules.base import in_days
+from boundary.words import Family
+
+plain = cache(one_row)  # nothing is wrong with its only row
+limits = st.decimals(min_value="0.01", max_value="9.99", places=2).map(float)
+
+
+def with_closeness(value: float) -> World:
+    return replace(plain(), candidates=replace(plain().candidates, closeness=np.array([value], np.float32)))
+
+
+def with_trace(value: float) -> World:
+    return replace(plain(), candidates=replace(plain().candidates, trace_share=np.array([value], np.float32)))
+
+
+def priced(value: float) -> World:
+    """Return a row so many times as dear as what the shopper pays in its category."""
+    things = plain().catalogue
+    return replace(
+        plain(),
+        catalogue=replace(things, price=np.array([2 * np.float32(value), 2], np.float32), category=np.int32([0, 0])),
+    )
+
+
+def with_support(value: float) -> World:
+    return replace(plain(), catalogue=replace(plain().catalogue, support=np.array([value, 100], np.float32)))
+
+
+def with_proxy(value: float) -> World:
+    things = plain().catalogue
+    lift, z = things.proxy_lift.copy(), things.proxy_z.copy()
+    lift[1, 0], z[1, 0] = value, 9
+    return replace(plain(), catalogue=replace(things, proxy_lift=lift, proxy_z=z))
+
+
+AT_MOST = [("too_close", "most", with_closeness), ("single_trace", "most", with_trace), ("upsell", "most", priced)]
+
+
+@pytest.mark.parametrize(("rule", "setting", "world"), AT_MOST, ids=[name for name, _, _ in AT_MOST])
+@given(limit=limits)
+def test_a_value_at_its_limit_is_not_over_it(rule: str, setting: str, world: Any, limit: float) -> None:
+    """A limit written with decimals is the single-precision number that measures are; the next one up is over it."""
+    if rule == "single_trace":
+        limit /= 10
+    rules = only(rule, **{f"{rule}__{setting}": limit})
+    over = float(np.nextafter(np.float32(limit), np.float32(np.inf)))
+    assert world(limit).screen(rules).reasons(0) == []
+    assert world(over).screen(rules).reasons(0) == [rule]
+
+
+@given(limit=limits)
+def test_a_value_at_the_least_is_enough(limit: float) -> None:
+    """So is it with what must be reached: buyers, and the lift that makes a proxy of an item."""
+    short = float(np.nextafter(np.float32(limit), np.float32(0)))
+    support, proxy = only("low_support", low_support__k=limit), only("sensitive_proxy", sensitive_proxy__lift=limit)
+    assert with_support(limit).screen(support).reasons(0) == []
+    assert with_support(short).screen(support).reasons(0) == ["low_support"]
+    assert with_proxy(limit).screen(proxy).reasons(0) == ["sensitive_proxy"]
+    assert with_proxy(short).screen(proxy).reasons(0) == []
+
+
+COMPLAINT = shown(-1, kind="too_often", ago=0)
+MAIL = {"surface": "email", "n": 10}
+
+
+@pytest.mark.parametrize("rule", ["item_cap", "category_cap", "brand_cap", "fatigued", "surface_cap"])
+@pytest.mark.parametrize("shopper", [{}, {"consent": []}], ids=["known", "guest"])
+def test_complaints_never_bring_a_count_to_nothing(rule: str, shopper: dict[str, Any]) -> None:
+    """Once is the least there is, of four complaints as of one; a guest's count for messages alone."""
+    entries = [COMPLAINT] * 4
+    world = one_row({"brand": "mill"}, row={"source": "crowd"}, shopper=shopper, entries=entries, **MAIL)
+    rules = only(rule, **{f"{rule}__times": 1, f"{rule}__sources": ["crowd"]})
+    assert world.screen(rules).reasons(0) == []
+    assert world.screen(rules.replace({f"rules.{rule}.times": 0})).reasons(0) == [rule]
+
+
+@pytest.mark.parametrize(("complaints", "left"), [(0, 4), (1, 3), (2, 2), (3, 1), (4, 1)])
+def test_each_complaint_takes_a_whole_showing(complaints: int, left: int) -> None:
+    """Of four messages a day; what is left of one is nothing."""
+    rules = only("surface_cap", surface_cap__times=4)
+    for sent in range(5):
+        entries = [COMPLAINT] * complaints + [shown(1, surface="email", ago=HOUR, slate=n) for n in range(sent)]
+        world = one_row(row={"source": "crowd"}, entries=entries, **MAIL)
+        assert world.screen(rules).reasons(0) == ([] if sent < left else ["surface_cap"])
+
+
+def facts_of(world: World) -> Facts:
+    return Facts(
+        world.context, world.catalogue, world.meet(only()), world.candidates, history=world.history,
+        exposures=world.exposures,
+    )  # fmt: skip
+
+
+def test_complaints_of_a_guest_ease_nothing_but_messages() -> None:
+    """To the rest of the boundary a guest has said nothing."""
+    facts = facts_of(one_row(shopper={"consent": []}, entries=[COMPLAINT]))
+    assert facts.ease(Family.FREQUENT) == 1
+    assert facts.ease(Family.FREQUENT, guests=True) == 0.75
+    assert facts.eases.tolist() == [[1], [1], [1]]
+
+
+def test_one_value_a_shopper_goes_to_that_shoppers_rows() -> None:
+    """Also where there are as many rows as shoppers."""
+    block = Candidates.of(["ann", "bob"], [0, 0, 2], item_row=[0, 0], score=[1, 1])
+    people = customers([customer("ann"), customer("bob")], ["ann", "bob"])
+    world = replace(plain(), candidates=block, customers=people, history=history([], []), exposures=Exposures.empty(2))
+    assert facts_of(world).of_shopper(np.array([7, 8])).tolist() == [8, 8]
+    assert ShopperFacts(world.context, world.meet(only()), None).of_shopper(np.array([7, 8])).tolist() == [7, 8]
+
+
+def test_a_position_of_nobody_has_nothing() -> None:
+    """Taken alone or among others, of one shopper or of two."""
+    for users in (1, 2):
+        ids = [f"u{number}" for number in range(users)]
+        people = customers([customer(name, sensitive_optin=["baby"]) for name in ids], ids)
+        past = history(*[[event(0), event(1)]] * users)
+        for wanted in ([-1], [0, -1], [-1, users - 1]):
+            at = np.array(wanted)
+            taken, kept = people.take(at), past.take(at)
+            assert taken.known.tolist() == [one >= 0 for one in wanted]
+            assert taken.agreed_to("personalise").tolist() == [one >= 0 for one in wanted]
+            assert taken.optin_bits.tolist() == [2 if one >= 0 else 0 for one in wanted]
+            assert (taken.since > 0).tolist() == [one >= 0 for one in wanted]
+            assert taken.zone.tolist() == [0 if one >= 0 else -1 for one in wanted]
+            assert taken.opted_out.tolist() == [False] * len(wanted)
+            assert np.diff(kept.offsets).tolist() == [2 if one >= 0 else 0 for one in wanted]
+            assert kept.item_row.tolist() == [0, 1] * sum(one >= 0 for one in wanted)
+
+
+@pytest.mark.parametrize(
+    ("days", "told"),
+    [
+        (0.0, "in 1 hour"),
+        (1 / 24, "in 1 hour"),
+        (1.01 / 24, "in 2 hours"),
+        (2.5 / 24, "in 3 hours"),
+        (0.99, "in 24 hours"),
+        (1.0, "in 1 day"),
+        (1.01, "in 2 days"),
+        (2.0, "in 2 days"),
+        (2.01, "in 3 days"),
+    ],
+)
+def test_time_is_told_in_whole_hours_or_days(days: float, told: str) -> None:
+    """Rounded up: after that time it is so."""
+    assert in_days(days) == told
+
+
+@pytest.mark.parametrize(("days", "told"), [(1, "within 1 day"), (0.5, "within 0.5 days"), (2, "within 2 days")])
+def test_a_surface_is_open_again_within_its_window(days: float, told: str) -> None:
+    """Nobody says when; a cap of never says nothing."""
+    sent = [shown(1, surface="email", ago=HOUR, slate=n) for n in range(5)]
+    facts = facts_of(one_row(row={"source": "crowd"}, entries=sent, **MAIL))
+    assert policy(surface_cap__days=days).rules["surface_cap"].remedy(facts) == told
+    assert policy(surface_cap__times=0).rules["surface_cap"].remedy(facts) is None
