@@ -258,7 +258,8 @@ def test_whole_numbers_stay_exact_and_what_does_not_fit_is_none() -> None:
     assert flat(np.array(["7", "7.5"], dtype=object), np.int32).tolist() == [7, -1]
     assert flat([2**31 - 1, 2**31, -(2**31), -(2**31) - 1], np.int32).tolist() == [2**31 - 1, -1, -(2**31), -1]
     assert flat([255, 256, -1], np.uint8).tolist() == [255, 255, 255]
-    assert flat([[1, 2], [3, 4]], np.int32).tolist() == [1, 2, 3, 4]
+    for kind in (np.int32, np.int64):
+        assert flat(np.array([[1, 2], [3, 4]], kind), np.int32).tolist() == [1, 2, 3, 4]
 
 
 def test_what_was_shown_of_items_that_are_none_is_no_showing() -> None:

@@ -114,14 +114,36 @@ def measure_of_row(world: World, shoppers: Any, row: int, measure: Measure) -> f
     return max(0.0, apart - days(max(shown, default=None), now))
 
 
-MEASURES = [Measure(kind, 0, 7, 2, 28) for kind in range(kernel.HURRIED + 1)]
+WIDE = 200  # categories, and brands: more than eight times what anybody did
 
 
-@pytest.mark.parametrize("measure", MEASURES, ids=lambda measure: f"measure {measure.kind}")
-@given(seed=shops)
-def test_what_is_measured_is_what_the_slow_way_measures(measure: Measure, seed: int) -> None:
-    """Each measure of each row, from events and entries in any order."""
+def widened(world: World, seed: int) -> World:
+    """Return the world with many categories and brands, most of them without an item."""
+    rng = np.random.default_rng(seed)
+    names = tuple(f"{number:03}" for number in range(WIDE))
+    category, brand = rng.choice([-1, 0, 7, WIDE - 1], (2, world.catalogue.items)).astype(np.int32)
+    things = replace(world.catalogue, category=category, brand=brand, category_names=names, brand_names=names)
+    return replace(world, catalogue=things)
+
+
+@st.composite
+def any_worlds(draw: st.DrawFn) -> World:
+    seed = draw(shops)
     world = random_world(seed)
+    return widened(world, seed) if draw(st.booleans()) else world
+
+
+@st.composite
+def measures(draw: st.DrawFn, kind: int) -> Measure:
+    first, second = draw(st.sampled_from([7, 0, 1, 1.5])), draw(st.sampled_from([2, 1, 4]))
+    return Measure(kind, 0, first, second, draw(st.sampled_from([28, 0, 0.5])))
+
+
+@pytest.mark.parametrize("kind", range(kernel.HURRIED + 1), ids=lambda kind: f"measure {kind}")
+@given(data=st.data(), world=any_worlds())
+def test_what_is_measured_is_what_the_slow_way_measures(kind: int, data: st.DataObject, world: World) -> None:
+    """Each measure of each row, from events and entries in any order."""
+    measure = data.draw(measures(kind))
     facts = facts_of(world)
     found = facts.measure(measure)
     for row in range(world.candidates.rows):
@@ -132,9 +154,10 @@ def test_what_is_measured_is_what_the_slow_way_measures(measure: Measure, seed: 
             assert np.isnan(found[row])
 
 
-@given(worlds(), policies())
-def test_the_gates_reasons_are_those_of_its_rules(world: World, rules: Policy) -> None:
+@given(worlds(), policies(), st.booleans())
+def test_the_gates_reasons_are_those_of_its_rules(world: World, rules: Policy, wide: bool) -> None:
     """The compiled pass gives a row the reason of a rule exactly where the rule itself withholds the row."""
+    world = widened(world, world.seed) if wide else world
     verdict, facts = world.screen(rules), facts_of(world, rules)
     judged = facts.item_known & (world.candidates.source < len(SOURCE_NAMES))
     for tier in Tier:

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from shop import HOUR, World, customer, customers, event, history, one_row, only, policy, shown
+from shop import catalogue as compiled
 
 from boundary import Candidates, Exposures
 from boundary.facts import Facts, ShopperFacts
@@ -73,6 +74,11 @@ def test_a_value_at_the_least_is_enough(limit: float) -> None:
     assert with_support(short).screen(support).reasons(0) == ["low_support"]
     assert with_proxy(limit).screen(proxy).reasons(0) == ["sensitive_proxy"]
     assert with_proxy(short).screen(proxy).reasons(0) == []
+    things = with_proxy(9).catalogue
+    surely = replace(plain(), catalogue=replace(things, proxy_z=np.float32([[0, 0], [limit, 0]])))
+    assert surely.screen(only("sensitive_proxy", sensitive_proxy__z=limit)).reasons(0) == ["sensitive_proxy"]
+    hardly = replace(plain(), catalogue=replace(things, proxy_z=np.float32([[0, 0], [short, 0]])))
+    assert hardly.screen(only("sensitive_proxy", sensitive_proxy__z=limit)).reasons(0) == []
 
 
 COMPLAINT = shown(-1, kind="too_often", ago=0)
@@ -122,6 +128,13 @@ def test_one_value_a_shopper_goes_to_that_shoppers_rows() -> None:
     world = replace(plain(), candidates=block, customers=people, history=history([], []), exposures=Exposures.empty(2))
     assert facts_of(world).of_shopper(np.array([7, 8])).tolist() == [8, 8]
     assert ShopperFacts(world.context, world.meet(only()), None).of_shopper(np.array([7, 8])).tolist() == [7, 8]
+
+
+def test_facts_of_an_empty_shop_have_a_value_a_row() -> None:
+    """Whatever it is: no rule counts there, but none breaks."""
+    facts = facts_of(replace(plain(), catalogue=compiled([])))
+    assert facts.item("price").shape == (1,)
+    assert facts.item("proxy_lift").shape == (2, 1)
 
 
 def test_a_position_of_nobody_has_nothing() -> None:

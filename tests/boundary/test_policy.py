@@ -107,6 +107,23 @@ def test_all_mistakes_are_told_at_once() -> None:
     }  # fmt: skip
 
 
+def test_every_mistake_is_told_at_once() -> None:
+    """One mistake hides no other: of tiers, of rules, of settings, of overrides."""
+    wrong = tree() | {"tiers": {"vip": {}}, "overrides": {"surface": {"a.b": {}, "c.d": {}}, "place": {}, "spot": {}}}
+    wrong["rules"] = {"a.b": {}, "c": {}, "d": 7, "item_cap": {"times": -1, "days": -1}} | wrong["rules"]
+    wrong["rules"]["item_cap"] = {"times": -1, "days": -1}
+    with pytest.raises(PolicyError) as caught:
+        Policy.from_dict(wrong)
+    starts = [
+        "tiers.newcomer is missing", "tiers.regular is missing", "tiers.vip is no tier", "rules.a.b must have a name",
+        "rules.c has no reason code", "rules.d has no reason code", "rules.item_cap.times must be at least 0",
+        "rules.item_cap.days must be at least 0", "overrides.surface.a.b must be a word",
+        "overrides.surface.c.d must be a word", "overrides.place is none", "overrides.spot is none",
+    ]  # fmt: skip
+    for start in starts:
+        assert sum(line.startswith(start) for line in caught.value.mistakes) == 1, start
+
+
 @pytest.mark.parametrize(("text", "line"), [("rules = [", "is not TOML"), ("", "name must be a word but is missing")])
 def test_text_that_is_no_policy_is_refused(text: str, line: str) -> None:
     """An empty file and one that is not TOML are mistakes like any other."""

@@ -170,7 +170,15 @@ class Judge:
             return "none", ""
         ways = [way for way in old if old[way] != new.get(way)]
         found = [(function(module, way), way) for way in ways]
-        changes = [(one, one.__code__, new[way]) for one, way in found if one and way in new]
+        changes = [
+            (
+                one,
+                one.__code__,
+                new[way].replace(co_freevars=one.__code__.co_freevars),
+            )  # also where super() is left out
+            for one, way in found
+            if one and way in new
+        ]
         if not changes:
             return "outside functions", ""
         loads = any(self.loading.get(room, set()) & set(lines_of(old[way])) for way in ways)
