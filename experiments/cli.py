@@ -136,7 +136,12 @@ def replay(
     from experiments.replay import replay as measure
 
     shop, rules = _opened(bundle, policy)
-    measure(shop, rules, out, days=days, users=users)
+    found = measure(shop, rules, out, days=days, users=users)
+    console.print(
+        f"{found['visits']:,.0f} visits, {found['impressions']:,.0f} impressions, {found['fill']:.1%} of the slots filled; "
+        f"over a cap: {found['over_cap_rate']:.2%}; longest run of one item: {found['longest_run']:.0f} visits; "
+        f"touched by the shopper lately: {found['followed']:.2%} of the slots (a random slate: {found['followed.random']:.2%})"
+    )
     _tell(out)
 
 
@@ -149,7 +154,12 @@ def pressure(bundle: BundleAt, out: Out = Path("runs/lab/pressure"), policy: Pol
     from experiments.pressure import pressure as measure
 
     shop, rules = _opened(bundle, policy)
-    measure(shop, rules, out)
+    found = measure(shop, rules, out)
+    console.print(
+        f"{found['pressure.slots']:,.0f} slots, {found['promoted_share']:.1%} of them promoted; price over what the shopper pays: "
+        f"median {found['upsell.p50']:.2f}, nine in ten below {found['upsell.p90']:.2f}; claims without evidence: "
+        f"{found['claims_without_evidence']:.0f}; slots that other margins would change: {found['margin_permutation_moves']:.0f}"
+    )
     _tell(out)
 
 
@@ -167,7 +177,13 @@ def shadow(
     from recsys.engine import policy_of
 
     shop, rules = _opened(bundle, policy)
-    measure(shop, rules, policy_of(other), out, days=days)
+    found = measure(shop, rules, policy_of(other), out, days=days)
+    gone = sorted(((count, name) for name, count in found.items() if name.startswith("gone.")), reverse=True)
+    console.print(
+        f"{found['visits']:,.0f} visits: {found['changed']:.1%} of the slots would change under {other}; gone for "
+        + (", ".join(f"{name.removeprefix('gone.')} {count:,.0f}" for count, name in gone[:5]) or "nothing")
+        + f"; the picture is {out / 'shadow.html'}, the table {out / 'reasons.csv'}"
+    )
     _tell(out)
 
 

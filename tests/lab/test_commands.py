@@ -28,7 +28,23 @@ def measured(lab, tmp_path):
     return tmp_path
 
 
-@pytest.mark.parametrize("command", ["attack", "tune", "report", "promote", "rollback"])
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["replay", "--users", 40, "--days", 60], "over a cap: 0.00%"),
+        (["pressure"], "claims without evidence: 0; slots that other margins would change: 0"),
+        (["shadow", "default"], "0.0% of the slots would change under default"),
+    ],
+)
+def test_what_was_measured_is_told_in_a_sentence(lab, tmp_path, words, told):
+    """Who looks at the screen alone learns the main figures; the rest is in the files."""
+    done = run(*words, "--bundle", lab.folder, "--out", tmp_path)
+    assert done.exit_code == 0, done.output
+    assert told in " ".join(done.output.split())
+    assert json.loads((tmp_path / "figures.json").read_text())
+
+
+@pytest.mark.parametrize("command", ["attack", "tune", "report", "promote", "rollback", "replay", "pressure", "shadow"])
 def test_help_shows_an_example(command):
     """As every command does."""
     told = run(command, "--help").output
