@@ -271,10 +271,11 @@ def _examples(engine: Engine, answer: Answer, ids: list[str], now: int, count: i
     ):
         part = range(int(rows.offsets[user]), int(rows.offsets[user + 1]))
         reasons = {int(rows.item_row[row]): verdict.reasons(row) for row in part if rows.source[row] == Source.PERSONAL}
+        seen = {int(rows.item_row[row]) for row in part if verdict.kept[row]}
         left = "".join(
-            _line(titles[item], gone, ", ".join(gone))
+            _line(titles[item], gone, ", ".join(gone) if gone else "shown")
             for item in raw.item_row[int(raw.offsets[user]) : int(raw.offsets[user + 1])].tolist()
-            for gone in [_why_gone(reasons.get(item), bits[item])]
+            for gone in [[] if item in seen else _why_gone(reasons.get(item), bits[item])]
         )
         right = "".join(
             f"<tr><td>{escape(slot['title'])}<br><span class=soft>{escape(slot['why'])}</span></td>"

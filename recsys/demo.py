@@ -138,13 +138,14 @@ def _fates(answer: Answer, user: int, rows: npt.NDArray[np.int32], catalogue: Ca
     listed = answer.candidates
     places = range(int(listed.offsets[user]), int(listed.offsets[user + 1]))
     seen = {int(listed.item_row[place]): place for place in reversed(places)}
+    shown = {int(listed.item_row[place]) for place in places if answer.verdict.kept[place]}
 
     def fate(row: int) -> str:
+        if row in shown:  # if not from the profile, then as one of the crowd's
+            return "shown"
         if catalogue.family_bits[row]:
             return "sensitive_category"
-        if row not in seen:
-            return "ranks lower"
-        return "shown" if answer.verdict.kept[seen[row]] else ", ".join(answer.verdict.reasons(seen[row]))
+        return ", ".join(answer.verdict.reasons(seen[row])) if row in seen else "ranks lower"
 
     return [(row, fate(row)) for row in rows.tolist()]
 

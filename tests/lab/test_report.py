@@ -1,5 +1,7 @@
 """Is the page whole, and does it need nothing else?"""
 
+import re
+
 import pytest
 from noise import MLFLOW
 
@@ -24,6 +26,11 @@ def test_the_page_holds_a_section_for_what_was_measured_and_for_nothing_else(lab
     for title in ("Withheld, and why", "Slots by source", "How often people see", "What another policy", "Shopper 1"):
         assert title in page
     assert "What do we lose" not in page
+    for shopper in page.split("<h2>Shopper ")[1:]:
+        raw, slate = shopper.split("</table><table>")
+        struck = set(re.findall("<td class=gone>(.*?)</td>", raw))
+        assert struck
+        assert not struck & set(re.findall("<td>(.*?)<br>", slate)), "struck out here and shown there"
     assert 'src="http' not in page
     assert figures["over_cap_rate"] == measured["over_cap_rate"]
     client = MlflowClient(f"sqlite:///{tmp_path / 'out' / 'mlflow.db'}")
