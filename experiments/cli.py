@@ -22,7 +22,15 @@ app = typer.Typer(
 )  # fmt: skip
 bench_app = typer.Typer(help="Time us against a peer, both sides in one run.", no_args_is_help=True)
 app.add_typer(bench_app, name="bench")
-for command in (judging.evaluate, commands.attack, commands.tune, commands.report, commands.promote, commands.rollback):
+for command in (
+    judging.evaluate,
+    judging.weigh,
+    commands.attack,
+    commands.tune,
+    commands.report,
+    commands.promote,
+    commands.rollback,
+):
     app.command()(command)
 
 Gowalla = Annotated[Path, typer.Option(help="Folder with LightGCN's train.txt and test.txt.")]

@@ -44,7 +44,9 @@ def test_what_was_measured_is_told_in_a_sentence(lab, tmp_path, words, told):
     assert json.loads((tmp_path / "figures.json").read_text())
 
 
-@pytest.mark.parametrize("command", ["attack", "tune", "report", "promote", "rollback", "replay", "pressure", "shadow"])
+@pytest.mark.parametrize(
+    "command", ["weigh", "attack", "tune", "report", "promote", "rollback", "replay", "pressure", "shadow"]
+)
 def test_help_shows_an_example(command):
     """As every command does."""
     told = run(command, "--help").output
