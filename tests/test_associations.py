@@ -298,6 +298,8 @@ def test_nothing_is_learned_of_nobody(name: str):
         learn_proxies(bought, told, **({"bins": 1, "min_buyers": 1, "min_positives": 1} | {name: 0}))
     with pytest.raises(ValueError, match="`activity` must have one row for each of the 4 users but has 3"):
         learn_proxies(bought, told, activity=[1, 2, 3])
+    with pytest.raises(ValueError, match="`activity` must have one row for each of the 4 users but has 5"):
+        learn_proxies(bought, told, activity=[1, 2, 3, 4, 5])
 
 
 def test_who_is_as_busy_as_nobody_known_counts_for_nobody():
@@ -315,6 +317,29 @@ def test_what_is_certain_tells_nothing():
     found = learn_proxies(bought, [[0], [0], [1], [1]], bins=2, min_buyers=1, min_positives=1)
     assert found.lift.tolist() == [[1, 1]]
     assert found.z.tolist() == [[0, 0]]
+
+
+def test_a_label_told_twice_is_one_label():
+    """What two labels say alike is erased once, and nothing with it that neither says."""
+    vectors, member, activity = shop(3)
+    once, twice = (
+        learn_blindfold(vectors, labelled, activity, strength=1.0) for labelled in (member, np.tile(member, (1, 2)))
+    )
+    np.testing.assert_allclose(twice.matrix, once.matrix, atol=1e-5)
+
+
+def test_an_entry_stored_twice_is_one_purchase():
+    """So is an entry of two; one of nought is none."""
+    plain = sp.csr_matrix(np.float32([[1, 0], [1, 1], [0, 1], [0, 1]]))
+    odd = sp.csr_matrix(
+        (np.float32([1, 1, 0, 2, 1, 3, 1, -0.0]), np.int32([0, 0, 1, 0, 1, 1, 1, 0]), np.int32([0, 3, 5, 6, 8])),
+        shape=(4, 2),
+    )
+    told, terms = [[1], [1], [0], [1]], {"bins": 2, "min_buyers": 2, "min_positives": 1}
+    found, expected = learn_proxies(odd, told, **terms), learn_proxies(plain, told, **terms)
+    np.testing.assert_array_equal(found.lift, expected.lift)
+    np.testing.assert_array_equal(found.z, expected.z)
+    assert found.lift.any()
 
 
 def test_a_file_that_would_run_is_refused(tmp_path: Path):

@@ -317,10 +317,11 @@ def random_world(seed: int, *, users: int = 3, items: int = 12, rows: int = 8, n
     widths = rng.integers(0, rows + 1, users)
     size = int(widths.sum())
     unsure = np.where(rng.random(size) < 0.05, np.nan, 1.0)
+    item_row = rng.integers(-1, items + 1, size)
     block = Candidates.of(
         ids,
         np.concatenate([[0], np.cumsum(widths)]),
-        item_row=rng.integers(-1, items + 1, size),
+        item_row=np.where(item_row == items, items + 7 * (seed % 2), item_row),  # just beyond the shop, or far
         score=np.where(rng.random(size) < 0.05, rng.choice([np.nan, np.inf, -3.4e38]), rng.normal(size=size)),
         source=rng.choice(6, size, p=[0.5, 0.2, 0.15, 0.05, 0.08, 0.02]),
         closeness=rng.normal(1.5, 1.5, size) * unsure,

@@ -166,6 +166,12 @@ def test_arrays_that_fit_no_catalogue_are_refused() -> None:
     with pytest.raises(TableError, match=r"proxy_lift must be of shape \(2, 1\) but is of \(1, 1\)"):
         catalogue([item("a")], lift=[[1.0]])
     assert catalogue([]).support.shape == (0,)
+    for support in ([1.0, 2.0, 3.0], [[1.0, 2.0]], 1.0):
+        with pytest.raises(TableError, match=r"support must be of shape \(2,\) but is of "):
+            catalogue([item("a"), item("b")], support=support)
+    for support in ([1.0], 1.0):
+        with pytest.raises(TableError, match=r"support must be of shape \(0,\) but is of "):
+            catalogue([], support=support)
 
 
 def test_what_a_shop_does_not_say_counts_against_showing() -> None:
@@ -240,6 +246,8 @@ def test_two_columns_that_meet_in_one_number_stay_two() -> None:
     """Classes of items are found by a hash; where two different columns collide, the columns themselves decide."""
     golden = 0x9E3779B97F4A7C15
     bits = np.array([[1, 0, 1], [0, golden, 0]], np.uint64)
+    over = np.array([[1, 0], [2**64 - golden, 0]], np.uint64)  # the first has all that the second has, and more
+    assert np.diff(_classes(over)[1]).any()
     first, same = _classes(bits)
     assert same[0] == same[2] != same[1]
     assert (bits[:, first[same]] == bits).all()

@@ -528,6 +528,9 @@ def test_rows_that_are_no_rows_are_withheld() -> None:
     ("offsets", "line"),
     [
         ([0, 1], r"offsets must have 3 entries \(users \+ 1\) but have 2"),
+        ([0, 1, 2, 2], r"offsets must have 3 entries \(users \+ 1\) but have 4"),
+        ([-1, 1, 2], "offsets must rise from 0 to the number of rows, 2"),
+        ([0, 1, 1], "offsets must rise from 0 to the number of rows, 2"),
         ([1, 1, 2], "offsets must rise from 0 to the number of rows, 2"),
         ([0, 3, 2], "offsets must rise from 0 to the number of rows, 2"),
         ([0, 1, 3], "offsets must rise from 0 to the number of rows, 2"),
@@ -550,6 +553,9 @@ def test_columns_of_another_length_are_refused() -> None:
         replace(history([event(0)]), kind=np.zeros(2, np.uint8))
     with pytest.raises(CandidateError, match="surface must be a place in the 1 surfaces"):
         replace(exposures([shown(0)]), surface=np.array([1]))
+    for place in (-1, 5):
+        with pytest.raises(CandidateError, match="surface must be a place in the 1 surfaces"):
+            replace(exposures([shown(0)]), surface=np.array([place]))
     world = one_row()
     with pytest.raises(CandidateError, match="history must be of the block's 1 users but is of 2"):
         replace(world, history=history([], [])).screen(DEFAULT)

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
-from shop import DAY, DEFAULT, NOW, World, random_world
+from shop import DAY, DEFAULT, HOUR, NOW, World, customer, customers, event, exposures, history, random_world, shown
 from test_laws import long_lists, policies, shops, spending, worlds
 
-from boundary import Context, Policy, kernel
+from boundary import Candidates, Context, Policy, kernel
 from boundary.claims import Claim
 from boundary.facts import Facts, hours_since
 from boundary.history import ENTRY_KINDS
@@ -384,6 +384,70 @@ def test_checks_come_in_batches_that_decide_alike() -> None:
     many = [Check(Measure(kernel.OWNED, 0), 0, one.covered, one.bit, True)] * (MOST_CHECKS + 1)
     assert [len(batch.columns[0]) for batch in Checks.batches(many)] == [MOST_CHECKS, 1]
     assert [len(batch.columns[0]) for batch in Checks.batches([])] == [0]
+
+
+@settings(max_examples=10)
+@given(worlds(), st.lists(st.sampled_from([0.5, 1.0, 2.5, 7.0, 11.0]), min_size=20, max_size=20), st.booleans())
+def test_more_windows_than_one_pass_takes_decide_as_each_alone(world: World, days: list[float], shadow: bool) -> None:
+    """Reasons of all passes stand beside each other, those of the guards and of items among them."""
+    tree = DEFAULT.to_dict()
+    for place, (name, window) in enumerate(
+        zip(["item_cap", "category_cap", "brand_cap", "item_cap"] * 5, days, strict=True)
+    ):
+        terms = {
+            "reason": name,
+            "days": window,
+            "times": place % 4,
+            "enforce": "shadow" if shadow and place % 2 else "enforce",
+        }
+        tree["rules"][f"more{place}"] = tree["rules"][name] | terms
+    rules = Policy.from_dict(tree)
+    verdict, facts = world.screen(rules, n=1000), facts_of(world, rules)
+    plain = world.screen(DEFAULT, n=1000)
+    judged = facts.item_known & (world.candidates.source < len(SOURCE_NAMES))
+    told, noted = (np.zeros(world.candidates.rows, np.uint64) for _ in range(2))
+    for tier in Tier:
+        mine = judged & (facts.shoppers.tier[world.candidates.user_row] == tier)
+        for rule in rules.rules_for(surface=world.context.surface, intent=world.context.intent, tier=tier).values():
+            if rule.reason in {"item_cap", "category_cap", "brand_cap"}:
+                covered = mine & np.isin(world.candidates.source, [SOURCE_NAMES.index(name) for name in rule.sources])
+                kinds = told if rule.enforce == "enforce" else noted
+                kinds |= np.where(rule(facts) & covered, BIT[rule.reason], np.uint64(0))
+    caps = BIT["item_cap"] | BIT["category_cap"] | BIT["brand_cap"]
+    assert not (told & ~verdict.enforced).any()
+    assert not (noted & ~verdict.shadowed).any()
+    assert not (verdict.enforced & BIT["item_cap"] & ~told).any()
+    rest = ~(caps | BIT["slate_full"] | BIT["repeated"] | BIT["crowded"] | BIT["profile_share"] | BIT["promoted_share"])
+    rest &= ~(BIT["promoted_lead"] | BIT["promoted_gap"])
+    np.testing.assert_array_equal(verdict.enforced & rest, plain.enforced & rest)
+
+
+def test_items_far_down_the_catalogue_are_told_apart() -> None:
+    """Also those that share the low bits by which a shopper's items are first looked for."""
+    many = 9000
+    world = random_world(7)
+    arrays = {
+        field: np.ascontiguousarray(value[..., np.arange(many) % world.catalogue.items])
+        for field, value in vars(world.catalogue).items()
+        if isinstance(value, np.ndarray) and field != "things"
+    }
+    things = replace(
+        world.catalogue, **{name: value for name, value in arrays.items() if name in world.catalogue.__dataclass_fields__},
+        item_ids=tuple(map(str, range(many))),
+    )  # fmt: skip
+    places = [0, 1, 4094, 4095, 4096, 4097, 8190, 8191, 8192, 8999]
+    block = Candidates.of(
+        ["ann"], [0, len(places)], item_row=places, score=np.ones(len(places)), evidence_row=places[::-1],
+        closeness=np.ones(len(places)), trace_share=np.zeros(len(places)),
+    )  # fmt: skip
+    past = history([event(row, kind=kind, ago=days * DAY) for days, (row, kind) in enumerate([(4095, "view"), (8191, "purchase"), (0, "purchase"), (4097, "dismiss"), (8190, "view")], 1)])  # fmt: skip
+    seen = exposures([shown(row, ago=HOUR, slate=n) for n, row in enumerate([4096, 4096, 8192, 0, 8999])])
+    world = World(things, block, customers([customer("ann")], ["ann"]), past, seen)
+    facts = facts_of(world)
+    for kind in range(kernel.HURRIED + 1):
+        measure = Measure(kind, 0, 7, 2, 28)
+        expected = [measure_of_row(world, facts.shoppers, row, measure) for row in range(len(places))]
+        np.testing.assert_allclose(facts.measure(measure), expected, rtol=1e-6)
 
 
 def test_items_of_one_class_have_the_same_reasons() -> None:

@@ -22,7 +22,7 @@ class Once(Judge):
     """Runs some tests, until one fails."""
 
     def __init__(self, tests: list[str], *, examples: int, seconds: float) -> None:
-        super().__init__([], loading={}, minutes=0, seconds=seconds, examples=examples, out=None)
+        super().__init__([], loading={}, learned={}, minutes=0, seconds=seconds, examples=examples, out=None)
         self.tests = tests
         self.failed = ""
 

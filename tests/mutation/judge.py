@@ -72,7 +72,15 @@ class Judge:
     """Takes the place of pytest's loop over the tests: runs them for each mutant, until one fails."""
 
     def __init__(
-        self, drawn: list[Mutant], *, loading: Lines, minutes: float, seconds: float, examples: int, out: Path | None
+        self,
+        drawn: list[Mutant],
+        *,
+        loading: Lines,
+        learned: dict[Mutant, str],
+        minutes: float,
+        seconds: float,
+        examples: int,
+        out: Path | None,
     ) -> None:
         self.drawn, self.loading = drawn, loading  # the mutants; the lines that run when the boundary is loaded
         self.minutes, self.seconds, self.examples, self.out = minutes, seconds, examples, out
@@ -84,6 +92,10 @@ class Judge:
         self.killed, self.tried = defaultdict(Counter), defaultdict(Counter)  # how often, in a room and in a function
         self.changes: list[tuple[FunctionType, CodeType, CodeType]] = []  # each function's code without and with
         self.trace = Trace()
+        for mutant, killer in learned.items():
+            for key in ((), (mutant.room,)):
+                self.killed[key][killer] += 1
+                self.tried[key][killer] += 1
         self.shops = Shops(self.trace, self._without)
 
     def pytest_runtestloop(self, session) -> bool:

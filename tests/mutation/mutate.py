@@ -18,7 +18,7 @@ import sys
 from importlib import import_module
 from pathlib import Path
 
-from judge import HERE, SURVIVED, TESTS, Judge
+from judge import HERE, KILLED, SURVIVED, TESTS, Judge
 from mutants import Mutant, mutants, name_of, rooms
 from reach import Trace
 
@@ -62,16 +62,26 @@ def main() -> None:
     done = outcomes(asked.out) if asked.out is not None and asked.out.exists() else {}
     drawn = [one for one in drawn if one not in done]
     print(f"{len(drawn)} mutants in {len({one.room for one in drawn})} rooms, {len(done)} judged before", flush=True)
+    learned = {}
+    for file in (asked.again, asked.out):
+        if file is not None and file.exists():
+            learned |= {one: line["by"] for one, line in lines_of(file).items() if line["outcome"] == KILLED}
     judge = Judge(
-        drawn, loading=loading, minutes=asked.minutes, seconds=asked.seconds, examples=asked.examples, out=asked.out
-    )
+        drawn, loading=loading, learned=learned, minutes=asked.minutes, seconds=asked.seconds,
+        examples=asked.examples, out=asked.out,
+    )  # fmt: skip
     sys.exit(int(pytest.main([*OPTIONS.split(), *asked.tests], plugins=[judge])))
 
 
-def outcomes(file: Path) -> dict[Mutant, str]:
-    """Return what a run wrote down."""
+def lines_of(file: Path) -> dict[Mutant, dict]:
+    """Return what a run wrote down, a line a mutant."""
     lines = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
-    return {Mutant(*line["mutant"]): line["outcome"] for line in lines}
+    return {Mutant(*line["mutant"]): line for line in lines}
+
+
+def outcomes(file: Path) -> dict[Mutant, str]:
+    """Return how the mutants of a run came out."""
+    return {one: line["outcome"] for one, line in lines_of(file).items()}
 
 
 if __name__ == "__main__":
