@@ -178,7 +178,6 @@ def judge_rows(
                 refused[slot] = max(refused[slot], times[event])
             elif kind_of <= CART:
                 looked[slot] = max(looked[slot], times[event])
-        times_paid[n_groups] = 0
 
         entry_end = entry_offsets[user + 1] if reads[user] else entry_offsets[user]
         for entry in range(entry_offsets[user], entry_end):

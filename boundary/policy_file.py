@@ -305,7 +305,7 @@ def _saying(one: Any, kind: type[BaseModel], name: str) -> str:
 
 
 def _number(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, int | float) and abs(value) < 1e6 else str(value)
+    return f"{value:.10g}" if isinstance(value, int | float) else ""
 
 
 def _shown(value: Any) -> str:

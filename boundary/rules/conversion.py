@@ -47,7 +47,7 @@ class Following(Conversion, Measured):
         return Measure(kernel.FOLLOWED, self.days)
 
     def remedy(self, facts: Facts) -> str | None:
-        return in_days(max(0.0, self.days - float(np.asarray(self.value(facts)).reshape(-1)[0])))
+        return in_days(self.days - float(np.asarray(self.value(facts)).reshape(-1)[0]))
 
 
 class Upsell(Conversion, Measured):
@@ -108,7 +108,7 @@ class SocialProof(Conversion):
 
 
 class FalseDiscount(Conversion, FlagRule):
-    """The "discount" is above the lowest price of the last 30 days, or strikes out a price that was not the lowest.
+    """The "discount" is none, or strikes out a price that was not the lowest of the last 30 days.
 
     After Directive 98/6/EC, Article 6a: the reference price is the lowest of the 30 days before.
     """
@@ -120,9 +120,8 @@ class FalseDiscount(Conversion, FlagRule):
     def flagged(self, facts: View) -> Flags:
         view = items_of(facts)
         price, was, low = view.item("price"), view.item("was_price"), view.item("low_30d")
-        most = low * np.float32(1 + self.tolerance)
         claimed = ~np.isnan(was)
-        flagged: Flags = claimed & ~((price < was) & (price <= most) & (was <= most))
+        flagged: Flags = claimed & ~((price < was) & (was <= low * np.float32(1 + self.tolerance)))
         return flagged
 
 

@@ -133,7 +133,7 @@ class ChannelGap(Frequent):
 
     def remedy(self, facts: Facts) -> str | None:
         rest = float((np.asarray(self.limit(facts)) - self.value(facts)).reshape(-1)[0])
-        return in_days(max(0.0, rest) / 24) if np.isfinite(rest) else None
+        return in_days(rest / 24) if np.isfinite(rest) else None
 
 
 class QuietHours(Frequent, FlagRule):
@@ -216,4 +216,4 @@ class ReplenishEarly(Frequent, Measured):
 
     def remedy(self, facts: Facts) -> str | None:
         rest = (self.share - np.asarray(self.value(facts))) * facts.item("replenish_days")
-        return in_days(max(0.0, float(rest.reshape(-1)[0])))
+        return in_days(float(rest.reshape(-1)[0]))

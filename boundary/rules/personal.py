@@ -183,7 +183,7 @@ class Disproportionate(Personal):
         return self.days
 
     def remedy(self, facts: Facts) -> str | None:
-        return in_days(max(0.0, self.days - float(facts.shoppers.tenure_days[0])))
+        return in_days(self.days - float(facts.shoppers.tenure_days[0]))
 
 
 class Unexplainable(Personal, Measured):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from shop import HOUR, World, customer, customers, event, history, one_row, only, policy, shown
+from shop import DAY, HOUR, World, customer, customers, event, history, one_row, only, policy, shown
 from shop import catalogue as compiled
 
 from boundary import Candidates, Exposures
@@ -128,6 +128,14 @@ def test_one_value_a_shopper_goes_to_that_shoppers_rows() -> None:
     world = replace(plain(), candidates=block, customers=people, history=history([], []), exposures=Exposures.empty(2))
     assert facts_of(world).of_shopper(np.array([7, 8])).tolist() == [8, 8]
     assert ShopperFacts(world.context, world.meet(only()), None).of_shopper(np.array([7, 8])).tolist() == [7, 8]
+
+
+def test_a_cap_that_the_slate_itself_fills_is_open_at_no_time() -> None:
+    """Shown once of two, and once in this slate: it is not time that lets it pass."""
+    rule = policy(category_cap__times=2).rules["category_cap"]
+    for shown_before, told in ((1, None), (2, "in 6 days"), (3, "in 6 days")):
+        entries = [shown(0, ago=DAY + n, slate=n) for n in range(shown_before)]
+        assert rule.remedy(facts_of(one_row(entries=entries))) == told
 
 
 def test_facts_of_an_empty_shop_have_a_value_a_row() -> None:

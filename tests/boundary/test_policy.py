@@ -46,6 +46,7 @@ MISTAKES: list[tuple[str, Any, str]] = [
     ("rules.item_cap.times", "often", 'rules.item_cap.times must be a whole number or "none" but got "often"'),
     ("rules.item_cap.times", 1_000_000_001, 'rules.item_cap.times must be at most 1000000000 or "none" but got 1000000001'),
     ("rules.promoted_gap.slots", 1001, "rules.promoted_gap.slots must be at most 1000 but got 1001"),
+    ("rules.upsell.most", 2e9, 'rules.upsell.most must be at most 1000000000 or "none" but got 2000000000.0'),
     ("rules.sensitive_proxy.z", -1, 'rules.sensitive_proxy.z must be at least 0 or "none" but got -1'),
     ("rules.item_cap.days", -0.5, "rules.item_cap.days must be at least 0 but got -0.5"),
     ("rules.item_cap.days", 3661, "rules.item_cap.days must be at most 3660 but got 3661"),
