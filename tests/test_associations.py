@@ -329,10 +329,10 @@ def test_a_label_told_twice_is_one_label():
 
 
 def test_an_entry_stored_twice_is_one_purchase():
-    """So is an entry of two; one of nought is none."""
+    """So is an entry of two; one of nought is none, nor is one that was sent back."""
     plain = sp.csr_matrix(np.float32([[1, 0], [1, 1], [0, 1], [0, 1]]))
     odd = sp.csr_matrix(
-        (np.float32([1, 1, 0, 2, 1, 3, 1, -0.0]), np.int32([0, 0, 1, 0, 1, 1, 1, 0]), np.int32([0, 3, 5, 6, 8])),
+        (np.float32([1, 1, 0, 2, 1, 3, 1, -1.0]), np.int32([0, 0, 1, 0, 1, 1, 1, 0]), np.int32([0, 3, 5, 6, 8])),
         shape=(4, 2),
     )
     told, terms = [[1], [1], [0], [1]], {"bins": 2, "min_buyers": 2, "min_positives": 1}
@@ -352,6 +352,13 @@ def test_a_file_that_would_run_is_refused(tmp_path: Path):
         Proxies.load(tmp_path / "p.npz")
     with pytest.raises(ValueError, match="Object arrays cannot be loaded"):
         Blindfold.load(tmp_path / "b.npz")
+
+
+def test_where_no_family_can_be_judged_nothing_is_learned():
+    """Nobody in one, everybody in the other."""
+    found = learn_proxies(sp.csr_matrix(np.ones((4, 3), np.float32)), [[0, 1]] * 4, min_buyers=1, min_positives=1)
+    assert found.left_out == (0, 1)
+    assert found.lift.tolist() == found.z.tolist() == [[0, 0, 0]] * 2
 
 
 def test_rare_items_and_rare_families_are_not_judged():

@@ -284,6 +284,18 @@ def test_iso_times_are_read_as_utc(text: str, hour: int) -> None:
     assert read_table(frame_of("events", {"at": text}), "events").rows["at"][0].hour == hour
 
 
+@pytest.mark.parametrize(("word", "said"), [
+    ("true", True), ("1", True), ("yes", True), ("YES", True), (" True ", True),
+    ("false", False), ("0", False), ("no", False), ("No", False), ("maybe", None), ("2", None),
+])  # fmt: skip
+def test_a_yes_is_read_in_several_words(word: str, said: bool | None) -> None:
+    """What is neither yes nor no is unreadable."""
+    read = read_table(frame_of("customers", {"opted_out": word}), "customers")
+    assert read.rows["opted_out"].to_list() == ([] if said is None else [said])
+    whole = read_table(frame_of("customers").with_columns(opted_out=pl.lit(int(bool(said)))), "customers")
+    assert whole.rows["opted_out"].to_list() == [bool(said)]
+
+
 def test_lists_are_split_sorted_and_distinct() -> None:
     raw = frame_of("customers", {"consent": " push;email; ;push", "channels": None})
     rows = read_table(raw, "customers").rows

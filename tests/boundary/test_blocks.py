@@ -266,6 +266,13 @@ def test_whole_numbers_stay_exact_and_what_does_not_fit_is_none() -> None:
     assert flat(np.array(["7", "7.5"], dtype=object), np.int32).tolist() == [7, -1]
     assert flat([2**31 - 1, 2**31, -(2**31), -(2**31) - 1], np.int32).tolist() == [2**31 - 1, -1, -(2**31), -1]
     assert flat([255, 256, -1], np.uint8).tolist() == [255, 255, 255]
+    locked, strided = np.arange(4, dtype=np.int32), np.arange(8, dtype=np.int32)[::2]
+    locked.flags.writeable = False
+    for odd in (locked, strided, locked.astype(np.int64)[::-1]):
+        found = flat(odd, np.int32)
+        assert found.tolist() == odd.tolist()
+        assert found.flags.c_contiguous
+        assert found.flags.writeable
     for kind in (np.int32, np.int64):
         assert flat(np.array([[1, 2], [3, 4]], kind), np.int32).tolist() == [1, 2, 3, 4]
 

@@ -150,6 +150,20 @@ def test_a_wrong_case_is_told_with_its_place(tmp_path: Path, text: str, line: st
         run_cases(DEFAULT, tmp_path)
 
 
+def test_mistakes_of_all_files_are_told(tmp_path: Path) -> None:
+    """One file that cannot be read hides no other, and one case no other."""
+    (tmp_path / "a.toml").write_text("[[case]")
+    (tmp_path / "b.toml").write_text("cases = 3")
+    (tmp_path / "c.toml").write_text("[[case]]\nsays = 'x'\n[[case]]\nallowed = true\n")
+    (tmp_path / "d.toml").write_text("[[case]]\nsays = 'x'\nwithheld = ['item_capp', 'ownd']\n")
+    with pytest.raises(CaseError) as caught:
+        read_cases(tmp_path)
+    assert [line[:16] for line in caught.value.mistakes] == [
+        "a.toml cannot be", "b.toml must hold", "c.toml: case 1: ", "c.toml: case 2: ", "d.toml: case 1: ",
+    ]  # fmt: skip
+    assert "'item_capp' is no reason code" in caught.value.mistakes[-1]
+
+
 def test_a_folder_without_cases_is_told(tmp_path: Path) -> None:
     """An empty folder proves nothing."""
     with pytest.raises(CaseError, match=r"put a \.toml file"):

@@ -263,7 +263,8 @@ def test_complaints_tighten_their_family_and_fade() -> None:
     assert ease(said) == {"personal": 1, "frequent": 1, "conversion": 0.75}
     assert ease(*[said] * 9)["conversion"] == 0.25
     assert ease(shown(-1, kind="too_pushy", ago=70 * DAY))["conversion"] == 0.875
-    assert ease(shown(-1, kind="too_pushy", ago=140 * DAY))["conversion"] == 1
+    for days in (140, 141, 400):
+        assert ease(shown(-1, kind="too_pushy", ago=days * DAY))["conversion"] == 1
     once = [shown(0, kind="too_personal", ago=0)]
     assert reasons(one_row(row={"closeness": 3.0}, entries=once)) == []
     assert reasons(one_row(row={"closeness": 3.01}, entries=once)) == ["too_close"]
@@ -589,6 +590,7 @@ def test_arrays_of_other_types_and_layouts_are_converted() -> None:
         ({"n": 2.5}, "`n` must be a whole number but got 2.5"),
         ({"n": True}, "`n` must be a whole number but got True"),
         ({"now": "today"}, "`now` must be a whole number but got 'today'"),
+        ({"now": -(2**63) - 1}, "`now` must be microseconds that fit 64 bits but got -9223372036854775809"),
         ({"now": 2**63}, "`now` must be microseconds that fit 64 bits but got 9223372036854775808"),
     ],
 )

@@ -422,6 +422,23 @@ def test_more_windows_than_one_pass_takes_decide_as_each_alone(world: World, day
     np.testing.assert_array_equal(verdict.enforced & rest, plain.enforced & rest)
 
 
+@given(any_worlds(), st.sampled_from([len(Kind), 77, 255]))
+def test_an_event_of_no_kind_is_neither_interest_nor_refusal(world: World, code: int) -> None:
+    """Whatever is measured, it is as if the event were not there."""
+    past = world.history
+    odd = np.arange(len(past.at)) % 2 == 0
+    kind = np.where(odd, np.uint8(code), past.kind)
+    there, gone = replace(world, history=replace(past, kind=kind)), replace(world, history=past.only(~odd))
+    tier = world.meet(DEFAULT)
+    for number in range(kernel.HURRIED + 1):
+        measure = Measure(number, 0, 7, 2, 28)
+        one, other = (
+            Facts(w.context, w.catalogue, tier, w.candidates, history=w.history, exposures=w.exposures).measure(measure)
+            for w in (there, gone)
+        )
+        np.testing.assert_array_equal(one, other)
+
+
 def test_items_far_down_the_catalogue_are_told_apart() -> None:
     """Also those that share the low bits by which a shopper's items are first looked for."""
     many = 9000

@@ -136,6 +136,8 @@ def test_a_cap_that_the_slate_itself_fills_is_open_at_no_time() -> None:
     for shown_before, told in ((1, None), (2, "in 6 days"), (3, "in 6 days")):
         entries = [shown(0, ago=DAY + n, slate=n) for n in range(shown_before)]
         assert rule.remedy(facts_of(one_row(entries=entries))) == told
+    never = policy(category_cap__times=0).rules["category_cap"]
+    assert never.remedy(facts_of(one_row(entries=[shown(0)]))) is None
 
 
 def test_facts_of_an_empty_shop_have_a_value_a_row() -> None:
