@@ -153,6 +153,10 @@ def test_an_empty_frame_is_a_block_of_nobody() -> None:
     [
         (PLAIN.drop("score"), "candidates need a column `score`; found user_id, item_id, source"),
         (PLAIN.with_columns(user_id=pl.lit(None, pl.String)), "candidates have a null user_id"),
+        (
+            PLAIN.with_columns(source=pl.Series(["friends", "ads"] * 9).head(len(PLAIN))),
+            "source must be one of personal, .* but got 'ads'",
+        ),
         (PLAIN.with_columns(source=pl.lit("friends")), "source must be one of personal, .* but got 'friends'"),
         (PLAIN.with_columns(source=pl.lit(None, pl.String)), "but got 'None'"),
         (PLAIN.with_columns(user_id=pl.lit(7.0)), "column `user_id` holds Float64; give text or whole numbers"),

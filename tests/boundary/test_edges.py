@@ -600,6 +600,11 @@ def test_a_question_that_is_none_is_refused(terms: dict[str, Any], line: str) ->
         Context(**({"surface": "home", "intent": "browse", "n": 3, "now": NOW} | terms))
 
 
+@pytest.mark.parametrize("now", [-(2**63), -1, 0, 2**63 - 1])
+def test_any_moment_that_fits_may_be_asked_of(now: int) -> None:
+    assert Context("home", "browse", 3, now).now == now
+
+
 def test_ids_may_be_any_text() -> None:
     """Unicode, spaces, line ends and lone surrogates are ids like any other."""
     names = ["žluťoučký kůň", "日本語", "a b\nc", "\x00", "🍞", ""]

@@ -89,13 +89,14 @@ def main() -> None:
     import pydantic  # noqa: F401
 
     np.seterr(all="ignore")
-    known = json.loads((asked.file.parent / f"{tree()}-4.reach").read_text())
+    known = json.loads((asked.file.parent / f"{tree()}-{asked.examples}.reach").read_text())
+    known.pop("shops")
     done = outcomes(asked.out) if asked.out.exists() else {}
     killers = set()
     for mutant, outcome in outcomes(asked.file).items():
         if outcome != LOADED or mutant in done:
             continue
-        cost = {name: seconds for name, (seconds, lines) in known.items() if mutant.room in lines}
+        cost = {name: seconds for name, (seconds, lines, _) in known.items() if mutant.room in lines}
         failed = judged(mutant, sorted(cost, key=cost.__getitem__), examples=asked.examples, seconds=asked.seconds)
         killers.add(failed)
         line = {"mutant": mutant, "outcome": KILLED if failed else "survived", "by": failed, "diff": mutant.diff}

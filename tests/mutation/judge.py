@@ -21,6 +21,7 @@ from reach import Lines, Shops, Trace
 HERE = BOUNDARY.parent
 TESTS = ("tests/boundary", "tests/test_associations.py", "tests/test_tables.py", "tests/test_taxonomy.py", "boundary")
 SLOW = 20.0  # seconds of processor time, uncompiled, above which a test is left out
+BUILD = 0.03  # seconds that a shop takes
 LOADED = "runs when loaded"  # so that no test can tell: see anew.py
 SURVIVED, KILLED = ("survived", "not reached", LOADED), "killed"
 
@@ -86,6 +87,8 @@ class Judge:
         self.minutes, self.seconds, self.examples, self.out = minutes, seconds, examples, out
         self.told = ""
         self.cost: dict[str, float] = {}
+        self.asks: dict[str, int] = {}  # how many shops a test asks for
+        self.builds: Lines = defaultdict(set)  # the lines that run where shops are built
         self.focus: dict[str, dict[str, float]] = defaultdict(dict)  # the share of a room in the lines a test runs
         self.reach: dict[tuple[str, int], list] = defaultdict(list)  # the tests that run a line
         self.globs: dict[str, dict] = {}
@@ -127,6 +130,7 @@ class Judge:
         """Learn of every test, without a mutant, what it costs and which lines of the boundary it runs."""
         kept = self.out.parent / f"{tree()}-{self.examples}.reach" if self.out is not None else None
         known = json.loads(kept.read_text()) if kept is not None and kept.exists() else {}
+        built = known.pop("shops", {})
         for number, item in enumerate(session.items):
             self._prepare(item)
             if "ten_thousand" in item.name:
@@ -135,7 +139,7 @@ class Judge:
                 known[item.nodeid] = self._run_traced(session, item)
                 if number % 100 == 99:
                     print(f"... {number + 1} tests looked at", flush=True)
-            cost, lines = known[item.nodeid]
+            cost, lines, self.asks[item.nodeid] = known[item.nodeid]
             if cost > SLOW:
                 print(f"left out, {cost:.0f} seconds: {item.nodeid}", flush=True)
                 continue
@@ -145,8 +149,12 @@ class Judge:
                 self.focus[room][item.nodeid] = len(numbers) / seen
                 for line in numbers:
                     self.reach[room, line].append(item)
+        for lines in (built, *(lines for _, lines in self.shops.kept.values())):
+            for room, numbers in lines.items():
+                self.builds[room] |= set(numbers)
         if kept is not None:
-            kept.write_text(json.dumps(known))
+            shops = {room: sorted(numbers) for room, numbers in self.builds.items()}
+            kept.write_text(json.dumps(known | {"shops": shops}))
         print(f"{len(self.cost)} tests pass in {sum(self.cost.values()):.0f} seconds, traced", flush=True)
 
     def _prepare(self, item) -> None:
@@ -162,15 +170,17 @@ class Judge:
         if hasattr(item, "dtest"):
             self.globs[item.nodeid] = dict(item.dtest.globs)
 
-    def _run_traced(self, session, item) -> tuple[float, dict[str, list[int]]]:
+    def _run_traced(self, session, item) -> tuple[float, dict[str, list[int]], int]:
         clean()
+        before = self.shops.handed
         begin = time.thread_time()
         with self.trace.noting() as lines:
             passed = self._passes(session, item, patience=600)
         if not passed:
             print(f"left out, it fails without any mutant: {item.nodeid}\n{self.told}", flush=True)
-            return float("inf"), {}
-        return time.thread_time() - begin, {room: sorted(found) for room, found in lines.items()}
+            return float("inf"), {}, 0
+        taken = time.thread_time() - begin
+        return taken, {room: sorted(found) for room, found in lines.items()}, self.shops.handed - before
 
     def _judge(self, session, mutant: Mutant) -> tuple[str, str]:
         room = mutant.room
@@ -198,13 +208,14 @@ class Judge:
         if not concerned:
             return LOADED if loads else "not reached", ""
         keys = [(), (room,), (room, *ways)]
+        dear = BUILD if mutant.lines & self.builds[room] else 0.0  # shops are built anew
 
         def worth(item) -> float:
             """Seconds a kill, as far as is known: from how much of the test this room is, and from earlier mutants."""
             chance = self.focus[room][item.nodeid] / 2
             for key in keys:
                 chance = (self.killed[key][item.nodeid] + 2 * chance) / (self.tried[key][item.nodeid] + 2)
-            return self.cost[item.nodeid] / chance
+            return (self.cost[item.nodeid] + dear * self.asks[item.nodeid]) / chance
 
         killer = None
         with self._with(changes, {room: mutant.lines}):

@@ -68,6 +68,7 @@ class Shops:
         self.trace, self.without_mutant = trace, without_mutant
         self.kept: dict[tuple[str, bytes], tuple[bytes, Lines]] = {}
         self.anew: dict[tuple[str, bytes], bytes] = {}
+        self.handed = 0  # shops, to whoever asked
         self.mutant: Lines = {}
 
     def stand(self) -> None:
@@ -100,6 +101,7 @@ class Shops:
                     shop = plain(*args, **terms)
                 self.kept[key] = (pickle.dumps(shop), lines)
             shop, lines = self.kept[key]
+            self.handed += 1
             self.trace.add(lines)
             if any(numbers & lines.get(room, set()) for room, numbers in self.mutant.items()):
                 if key not in self.anew:
