@@ -128,7 +128,7 @@ class Shoppers:
         tenure_days: float32 since they joined or first came.
         purchases, baskets: float32 counts.
         ticket: float32, mean spend of a basket.
-        ease: family to float32 in (0, 1]; 1 without complaints, less where they complained.
+        ease: family to float32 from 0 to 1; 1 without complaints, less where they complained.
         ledger_down: nobody knows what they were shown.
     """
 
@@ -258,7 +258,10 @@ def _agreements(lines: pl.DataFrame) -> tuple[npt.NDArray[np.int32], tuple[froze
 
 
 def _ease(exposures: Exposures | None, users: int, *, policy: Policy, now: int) -> dict[Family, Floats]:
-    """Weigh the complaints: each costs one step, fades over ``relax_days``, and all together cost at most ``most``."""
+    """Weigh the complaints: each costs one step, fades over ``relax_days``, and all together cost at most ``most``.
+
+    No more than all of a limit can be taken, however large the steps.
+    """
     terms = policy.feedback
     ease = {family: np.ones(users, np.float32) for family in COMPLAINTS.values()}
     if exposures is None or not (exposures.kind > DISMISSED).any():
@@ -270,5 +273,5 @@ def _ease(exposures: Exposures | None, users: int, *, policy: Policy, now: int) 
         said = exposures.kind == ENTRY_KINDS.index(complaint)
         if said.any():
             heard = np.bincount(owner[said], weights=weight[said], minlength=users)
-            ease[family] = (1 - terms.step * np.minimum(heard, terms.most)).astype(np.float32)
+            ease[family] = np.maximum(1 - terms.step * np.minimum(heard, terms.most), 0).astype(np.float32)
     return ease

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from shop import DAY, HOUR, World, customer, customers, event, history, one_row, only, policy, shown
+from shop import DAY, HOUR, World, customer, customers, event, history, item, one_row, only, policy, shown
 from shop import catalogue as compiled
 
 from boundary import Candidates, Exposures
@@ -138,6 +138,21 @@ def test_a_cap_that_the_slate_itself_fills_is_open_at_no_time() -> None:
         assert rule.remedy(facts_of(one_row(entries=entries))) == told
     never = policy(category_cap__times=0).rules["category_cap"]
     assert never.remedy(facts_of(one_row(entries=[shown(0)]))) is None
+
+
+@pytest.mark.parametrize(("step", "most"), [(0.25, 3), (0.5, 2), (1.0, 1), (0.5, 10), (1.0, 10)])
+def test_complaints_take_no_more_than_all(step: float, most: int) -> None:
+    """Of a share nothing is left; and the slate is still made of the others."""
+    things = compiled([item(f"i{number}", category=f"c{number}", promoted=number < 3) for number in range(6)])
+    rows = Candidates.of(["ann"], [0, 6], item_row=range(6), score=[1] * 6, source=[1] * 6)
+    said = [shown(-1, kind=kind, ago=0) for kind in ("too_pushy", "too_often", "too_personal")] * 10
+    world = replace(one_row(entries=said), catalogue=things, candidates=rows)
+    rules = policy(crowded__most="none").replace({"feedback.step": step, "feedback.most": most})
+    left = max(1 - step * most, 0)
+    assert {float(ease[0]) for ease in world.meet(rules).ease.values()} == {left}
+    verdict = world.screen(rules)
+    assert verdict.kept[3:].all()
+    assert verdict.kept[:3].sum() <= left
 
 
 def test_facts_of_an_empty_shop_have_a_value_a_row() -> None:
