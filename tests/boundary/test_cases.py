@@ -97,6 +97,15 @@ def test_events_of_a_case_may_stand_in_any_order() -> None:
     assert len(found) == 1
 
 
+def test_what_was_bought_at_one_time_is_one_basket() -> None:
+    """Also where something else is told of in between: fourteen baskets, of 12.43 each."""
+    bought = [{"kind": "purchase", "what": "other", "price": 50, "days": days} for days in (300, 250, 300)]
+    case = Case(says="baskets", allowed=True, history=bought)
+    for ticket, allowed in ((12.4, True), (12.5, False)):
+        rules = only("disproportionate", disproportionate__days=401, disproportionate__ticket=ticket)
+        assert (decide(rules, case) == ()) == allowed
+
+
 def test_rows_of_a_slate_are_items_by_their_places() -> None:
     """What was done with the second row is told of ``row 2``."""
     terms = {"says": "second", "allowed": True, "slate": [{"source": "crowd"}, {"source": "crowd", "category": "tea"}]}

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from shop import DAY, HOUR, World, customer, customers, event, history, item, one_row, only, policy, shown
 from shop import catalogue as compiled
 
-from boundary import Candidates, Exposures
+from boundary import Candidates, Exposures, Policy
 from boundary.facts import Facts, ShopperFacts
 from boundary.rules.base import in_days
 from boundary.words import Family
@@ -63,6 +63,8 @@ def test_a_value_at_its_limit_is_not_over_it(rule: str, setting: str, world: Any
     over = float(np.nextafter(np.float32(limit), np.float32(np.inf)))
     assert world(limit).screen(rules).reasons(0) == []
     assert world(over).screen(rules).reasons(0) == [rule]
+    assert not rules.rules[rule](facts_of(world(limit))).any()
+    assert rules.rules[rule](facts_of(world(over))).all()
 
 
 @given(limit=limits)
@@ -106,9 +108,9 @@ def test_each_complaint_takes_a_whole_showing(complaints: int, left: int) -> Non
         assert world.screen(rules).reasons(0) == ([] if sent < left else ["surface_cap"])
 
 
-def facts_of(world: World) -> Facts:
+def facts_of(world: World, rules: Policy | None = None) -> Facts:
     return Facts(
-        world.context, world.catalogue, world.meet(only()), world.candidates, history=world.history,
+        world.context, world.catalogue, world.meet(rules or only()), world.candidates, history=world.history,
         exposures=world.exposures,
     )  # fmt: skip
 
@@ -149,6 +151,7 @@ def test_complaints_take_no_more_than_all(step: float, most: int) -> None:
     world = replace(one_row(entries=said), catalogue=things, candidates=rows)
     rules = policy(crowded__most="none").replace({"feedback.step": step, "feedback.most": most})
     left = max(1 - step * most, 0)
+    assert np.all(facts_of(world, rules).ease(Family.CONVERSION) == left)
     assert {float(ease[0]) for ease in world.meet(rules).ease.values()} == {left}
     verdict = world.screen(rules)
     assert verdict.kept[3:].all()

@@ -21,7 +21,6 @@ from boundary.words import INTENTS, Tier
 
 SHIPPED = Path(boundary.__file__).parent / "policies"
 NAMES = ("default", "gentle", "strict")
-SCHEMA = jsonschema.Draft202012Validator(json_schema())
 
 
 def tree(name: str = "default") -> dict[str, Any]:
@@ -150,17 +149,44 @@ def test_the_shipped_policies_are_whole(name: str) -> None:
     assert shipped.name == name
     assert set(shipped.rules) == set(DEFAULT.rules)
     assert {rule.reason for rule in shipped.rules.values()} == set(RULES)
-    assert list(SCHEMA.iter_errors(tree(name))) == []
-    assert list(SCHEMA.iter_errors(tomllib.loads(shipped.to_toml()))) == []
+    schema = jsonschema.Draft202012Validator(json_schema())
+    assert list(schema.iter_errors(tree(name))) == []
+    assert list(schema.iter_errors(tomllib.loads(shipped.to_toml()))) == []
 
 
 def test_the_schema_is_one_and_refuses_what_the_check_refuses() -> None:
     """An editor that knows the schema marks the mistakes that the check tells."""
-    jsonschema.Draft202012Validator.check_schema(json_schema())
+    schema = jsonschema.Draft202012Validator(json_schema())
+    schema.check_schema(json_schema())
     blind = {"overrides.surface.email.cap", "rules.sensitive_category.families", "overrides"}
     for path, value, _ in MISTAKES:
         if path not in blind and value != float("inf"):
-            assert not SCHEMA.is_valid(changed(path, value)), (path, value)
+            assert not schema.is_valid(changed(path, value)), (path, value)
+
+
+def test_the_schema_knows_rules_by_their_reason_and_by_other_names() -> None:
+    """A rule under a name of its own has its reason's settings, and an override may change any setting there is."""
+    schema = jsonschema.Draft202012Validator(json_schema())
+    mine = tree()["rules"]["item_cap"] | {"reason": "item_cap"}
+    fine = [
+        ("rules.mine", mine), ("rules.mine", mine | {"times": "none"}), ("name", "x"),
+        ("overrides.surface.email.mine", {"times": 0, "z": 2.5}), ("overrides.tier.guest.item_cap", {"times": 2}),
+        ("overrides.intent.deal.upsell", {"most": "none"}), ("tiers.regular.evidence", ["view", "purchase"]),
+    ]  # fmt: skip
+    wrong = [
+        ("rules.mine", mine | {"reason": "cap"}), ("rules.mine", {**mine, "times": -1}), ("rules.mine", {"reason": "item_cap"}),
+        ("rules.mine", {key: value for key, value in mine.items() if key != "reason"}), ("rules.mine", mine | {"most": 1}),
+        ("rules.item_cap", mine | {"reason": "owned"}), ("overrides.surface.email.mine", {"tims": 1}),
+        ("overrides.surface.email.mine", {"times": -1}), ("overrides.surface.email.item_cap", {"most": 1}),
+        ("overrides.tier.guest.item_cap", {"times": -2}), ("overrides.intent.deal.upsell", {"most": -1}),
+        ("tiers.regular.evidence", ["bought"]), ("tiers.regular.friends", 3), ("tiers.newcomer", {}), ("blind.power", 1),
+        ("feedback", {}),
+    ]  # fmt: skip
+    assert [(path, value) for path, value in fine if not schema.is_valid(changed(path, value))] == []
+    assert [(path, value) for path, value in wrong if schema.is_valid(changed(path, value))] == []
+    for part in ("name", "schema", "tiers", "rules", "admit", "blind", "feedback", "ledger"):
+        assert not schema.is_valid({name: value for name, value in tree().items() if name != part}), part
+    assert schema.is_valid({name: value for name, value in tree().items() if name != "overrides"})
 
 
 def _looser(one: Any, other: Any, kind: Any, setting: str) -> bool:
