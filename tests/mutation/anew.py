@@ -13,7 +13,7 @@ import sys
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
 
-from judge import HERE, KILLED, LOADED, Judge, tree
+from judge import HERE, KILLED, LOADED, OUTSIDE, Judge, tree
 from mutants import BOUNDARY, Mutant
 from mutate import OPTIONS, outcomes
 
@@ -94,7 +94,7 @@ def main() -> None:
     done = outcomes(asked.out) if asked.out.exists() else {}
     killers = set()
     for mutant, outcome in outcomes(asked.file).items():
-        if outcome != LOADED or mutant in done:
+        if outcome not in {LOADED, OUTSIDE} or mutant in done:
             continue
         cost = {name: seconds for name, (seconds, lines, _) in known.items() if mutant.room in lines}
         failed = judged(mutant, sorted(cost, key=cost.__getitem__), examples=asked.examples, seconds=asked.seconds)

@@ -23,6 +23,7 @@ TESTS = ("tests/boundary", "tests/test_associations.py", "tests/test_tables.py",
 SLOW = 20.0  # seconds of processor time, uncompiled, above which a test is left out
 BUILD = 0.03  # seconds that a shop takes
 LOADED = "runs when loaded"  # so that no test can tell: see anew.py
+OUTSIDE = "outside functions"
 SURVIVED, KILLED = ("survived", "not reached", LOADED), "killed"
 
 
@@ -202,7 +203,7 @@ class Judge:
             if one and way in new
         ]
         if not changes:
-            return "outside functions", ""
+            return OUTSIDE, ""
         loads = any(self.loading.get(room, set()) & set(lines_of(old[way])) for way in ways)
         concerned = {item.nodeid: item for line in mutant.lines for item in self.reach.get((room, line), ())}
         if not concerned:
