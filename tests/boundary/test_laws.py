@@ -85,8 +85,12 @@ def spending(draw: st.DrawFn) -> Policy:
     }
     for name in ("category_cap", "brand_cap"):
         changes[f"rules.{name}.times"] = draw(st.integers(1, 6))
-    changes["rules.crowded.most"] = draw(st.integers(1, 4))
-    changes["rules.profile_share.most"] = draw(st.sampled_from([0.3, 0.7, 1.0]))
+    for name in ("crowded", "crowded_brand"):
+        changes[f"rules.{name}.most"] = draw(st.integers(1, 4))
+        changes[f"rules.{name}.of"] = draw(st.sampled_from([10, 5, 3, 2, 1]))
+    changes["rules.promoted_gap.slots"] = draw(st.integers(0, 3))
+    changes["rules.promoted_share.most"] = draw(st.sampled_from([0.25, 0, 0.5, 0.7, 1.0]))
+    changes["rules.profile_share.most"] = draw(st.sampled_from([0.3, 0, 0.7, 1.0]))
     return Policy.from_dict(DEFAULT.replace(changes).to_dict() | {"overrides": {}})
 
 

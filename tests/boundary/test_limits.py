@@ -158,6 +158,17 @@ def test_complaints_take_no_more_than_all(step: float, most: int) -> None:
     assert verdict.kept[:3].sum() <= left
 
 
+@pytest.mark.parametrize(("ramp", "waits"), [(0, False), (0.5, True), (1, True), (28, True)])
+def test_a_ramp_begins_with_the_whole_gap(ramp: float, waits: bool) -> None:
+    """Refused exactly seven days ago, and shown a day ago: six more days, but where there is no ramp."""
+    entries = [shown(0, kind="dismiss", ago=7 * DAY), shown(0, ago=DAY)]
+    rules = only("dismissed", dismissed__days=7, dismissed__ramp_days=ramp)
+    world = one_row(entries=entries)
+    assert world.screen(rules).reasons(0) == (["dismissed"] if waits else [])
+    if waits:
+        assert rules.rules["dismissed"].remedy(facts_of(world)) == "in 6 days"
+
+
 def test_facts_of_an_empty_shop_have_a_value_a_row() -> None:
     """Whatever it is: no rule counts there, but none breaks."""
     facts = facts_of(replace(plain(), catalogue=compiled([])))

@@ -132,6 +132,61 @@ def test_the_next_shopper_begins_with_a_clean_sheet() -> None:
     assert both.take([1, 0]).screen(rules).kept.tolist() == [True, True, False, True, False, False]
 
 
+def test_what_has_no_brand_crowds_no_brand() -> None:
+    """Neither in any slots nor with what was shown: not even the last brand of the shop's list."""
+    lines = [{"brand": brand} for brand in (None, None, None, "z", "a", "b", "c", None)]
+    entries = [shown(7), shown(0), shown(1)]
+    for rules in ({"crowded_brand__most": 1}, {"brand_cap__times": 2}):
+        assert kept(shelf(lines, entries), next(iter(rules)).partition("__")[0], **rules) == [0, 1, 2, 3, 4, 5, 6, 7]
+
+
+@pytest.mark.parametrize(("of", "expected"), [(1, [0, 1, 2, 3, 4, 5]), (2, [0, 1, 2, 3, 5]), (3, [0, 1, 2, 3])])
+def test_a_long_list_leaves_nothing_to_the_next_shopper(of: int, expected: list[int]) -> None:
+    """Whatever its last slots were of."""
+    lines = [{"category": word} for word in ("a", "b", "c", "b", "b", "a")]
+    first = shelf(lines, [])
+    people = ["ann", "bob", "cid"]
+    world = replace(
+        first,
+        candidates=Candidates.of(people, [0, 6, 12, 18], item_row=[*range(6), *range(5, -1, -1), *range(6)], score=[1] * 18, source=[1] * 18),
+        customers=customers([customer(name) for name in people], people),
+        history=history([], [], []),
+        exposures=exposures([], [], []),
+    )  # fmt: skip
+    rules = only("crowded", crowded__most=1, crowded__of=of)
+    whole = world.screen(rules).kept.reshape(3, 6)
+    for user in range(3):
+        assert whole[user].tolist() == world.take([user]).screen(rules).kept.tolist()
+    assert np.flatnonzero(whole[0]).tolist() == np.flatnonzero(whole[2]).tolist()
+    if of < 3:
+        assert np.flatnonzero(whole[0]).tolist() == expected
+
+
+def test_a_walk_begun_again_forgets_the_refusals_of_the_last() -> None:
+    """What a promoted row crowded out has its place once that row must go, and no reason is left of it."""
+    loud, plain = {"promoted": True}, {"promoted": False}
+    lines = [loud | {"category": "a"}, loud | {"category": "b"}, plain | {"category": "b"}, plain | {"category": "c"}]
+    verdict = shelf(lines, []).screen(
+        only("promoted_share", "crowded", promoted_share__most=0.5, crowded__most=1), n=10
+    )
+    assert [verdict.reasons(row) for row in range(4)] == [[], ["promoted_share"], [], []]
+    assert verdict.kept.tolist() == [True, False, True, True]
+    noted = only("promoted_share", "crowded", promoted_share__most=0.5, crowded__most=1, crowded__enforce="shadow")
+    assert shelf(lines[:3], []).screen(noted, n=10).shadow_counts() == {}
+    besides = noted.replace({"rules.false_discount.enforce": "shadow", "rules.false_discount.sources": ["crowd"]})
+    dear = [line | {"was_price": 2.0} for line in lines[:3]]
+    assert shelf(dear, []).screen(besides, n=10).shadow_counts() == {"false_discount": 3}
+
+
+def test_a_share_in_shadow_notes_each_row_that_is_over_it() -> None:
+    """Two of ten, and none of these five is withheld."""
+    world = shelf([{}] * 5, [], sources=[0] * 5)
+    rules = only("profile_share", profile_share__most=0.2, profile_share__enforce="shadow")
+    verdict = world.screen(rules, n=10)
+    assert verdict.kept.all()
+    assert verdict.shadow_counts() == {"profile_share": 3}
+
+
 UNCAPPED = [
     (name, setting) for name, rule in DEFAULT.rules.items() for setting in ("times", "most", "k", "z")
     if setting in type(rule).model_fields and (name, setting) != ("dismissed", "most")

@@ -10,12 +10,13 @@ import argparse
 import json
 import os
 import sys
+from collections import Counter
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
 
 from judge import HERE, KILLED, LOADED, OUTSIDE, Judge, tree
 from mutants import BOUNDARY, Mutant
-from mutate import OPTIONS, outcomes
+from mutate import OPTIONS, lines_of, outcomes
 
 
 class Once(Judge):
@@ -29,6 +30,7 @@ class Once(Judge):
     def pytest_runtestloop(self, session) -> bool:
         import time
 
+        self.shops.stand()
         items = {item.nodeid: item for item in session.items}
         begin = time.thread_time()
         for name in self.tests:
@@ -93,17 +95,19 @@ def main() -> None:
     known.pop("shops")
     done = outcomes(asked.out) if asked.out.exists() else {}
     killers = set()
-    for mutant, outcome in outcomes(asked.file).items():
-        if outcome not in {LOADED, OUTSIDE} or mutant in done:
+    told = lines_of(asked.file)
+    for mutant, line in told.items():
+        if line["outcome"] not in {LOADED, OUTSIDE} or mutant in done:
             continue
-        cost = {name: seconds for name, (seconds, lines, _) in known.items() if mutant.room in lines}
-        failed = judged(mutant, sorted(cost, key=cost.__getitem__), examples=asked.examples, seconds=asked.seconds)
+        kills = Counter(line["by"] for one, line in told.items() if one.room == mutant.room)
+        worth = {n: seconds / (kills[n] + 0.1) for n, (seconds, lines, _) in known.items() if mutant.room in lines}
+        failed = judged(mutant, sorted(worth, key=worth.__getitem__), examples=asked.examples, seconds=asked.seconds)
         killers.add(failed)
-        line = {"mutant": mutant, "outcome": KILLED if failed else "survived", "by": failed, "diff": mutant.diff}
+        written = {"mutant": mutant, "outcome": KILLED if failed else "survived", "by": failed, "diff": mutant.diff}
         if not failed:
             print(mutant.diff, flush=True)
         with asked.out.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
+            file.write(json.dumps(written) + "\n")
     for name in sorted(killers - {""}):
         if "::" in name and judged(None, [name], examples=asked.examples, seconds=asked.seconds):
             sys.exit(f"{name} fails without a mutant")

@@ -75,6 +75,8 @@ class Shops:
         """Take the builders' places, wherever they were imported to."""
         modules = [module for module in list(sys.modules.values()) if getattr(module, "__dict__", None) is not None]
         for home, names in BUILDERS.items():
+            if home not in sys.modules:
+                continue
             for name in names:
                 built = getattr(sys.modules[home], name)
                 ours = self._before(built)
