@@ -66,7 +66,7 @@ def judged(mutant: Mutant | None, tests: list[str], *, examples: int, seconds: f
         os.dup2(nowhere.fileno(), 1)
         os.dup2(nowhere.fileno(), 2)
         try:
-            status = int(pytest.main([*OPTIONS.split(), *files], plugins=[once]))
+            status = int(pytest.main([*OPTIONS.split(), "--assert=plain", *files], plugins=[once]))
         except BaseException:  # noqa: BLE001 (whatever stops the tests notices the mutant)
             status = 3
     os.write(theirs, (once.failed or (f"pytest ends with {status}" if status in {2, 3, 4} else "")).encode())
