@@ -59,7 +59,7 @@ class Solved(NamedTuple):
     """User vectors, and what finding them left behind that taking their scores apart needs again."""
 
     vectors: Floats | None  # (U, d) float32
-    systems: Floats | None  # (U, d, d) float32: the lower triangles of factorized least-squares systems
+    systems: Floats | None  # (U, d, d) float32: factorized least-squares systems, see ``kernel.factorize``
 
 
 class Contributions(NamedTuple):

@@ -10,6 +10,7 @@ import numpy as np
 from numba import njit
 
 Array = Any  # numba compiles by the arrays it meets; their shapes stand in each docstring
+LANES = 32  # numbers that a loop takes at once: four registers of eight
 LOOSE = {"reassoc", "contract", "nsz"}  # sums may be reordered to fill vector registers; NaN stays NaN
 
 
@@ -24,71 +25,97 @@ def weights(data: Array) -> Any:
 
 
 @njit(nogil=True, cache=True, fastmath=LOOSE)
-def factorize(gram: Array, item: Array, rows: Array, confidence: Array, lower: Array) -> None:
-    """Fill the lower triangle (d, d) with Cholesky's L of gram + sum (c - 1) y y' over a user's items."""
-    size = len(gram)
+def factorize(gram: Array, item: Array, rows: Array, confidence: Array, upper: Array) -> None:
+    """Fill (d, d) with the U, zero below its diagonal, for which U'U = gram + sum (c - 1) y y' over a user's items.
+
+    Rows begin at a whole number of ``LANES`` before the diagonal, so that every loop runs along whole vector registers.
+    """
+    size, last = len(gram), len(rows) - 1
     for i in range(size):
-        for j in range(i + 1):
-            lower[i, j] = gram[i, j]
-    past = len(rows)
-    for start in range(0, past, 4):
-        a, b = rows[start], rows[min(start + 1, past - 1)]
-        c, d = rows[min(start + 2, past - 1)], rows[min(start + 3, past - 1)]
-        wa = confidence[start] - np.float32(1)
-        wb = confidence[start + 1] - np.float32(1) if start + 1 < past else np.float32(0)
-        wc = confidence[start + 2] - np.float32(1) if start + 2 < past else np.float32(0)
-        wd = confidence[start + 3] - np.float32(1) if start + 3 < past else np.float32(0)
+        out, row = upper[i, i // LANES * LANES :], gram[i, i // LANES * LANES :]
+        for n in range(len(out)):
+            out[n] = row[n]
+    more = np.zeros(8, np.float32)
+    for start in range(0, len(rows), 8):
+        for k in range(8):
+            more[k] = confidence[start + k] - np.float32(1) if start + k <= last else np.float32(0)
+        a, b, c, d = rows[start], rows[min(start + 1, last)], rows[min(start + 2, last)], rows[min(start + 3, last)]
+        e, f = rows[min(start + 4, last)], rows[min(start + 5, last)]
+        g, h = rows[min(start + 6, last)], rows[min(start + 7, last)]
         for i in range(size):
-            ya, yb, yc, yd = wa * item[a, i], wb * item[b, i], wc * item[c, i], wd * item[d, i]
-            for j in range(i + 1):
-                lower[i, j] += ya * item[a, j] + yb * item[b, j] + yc * item[c, j] + yd * item[d, j]
+            at = i // LANES * LANES
+            wa, wb, wc, wd = more[0] * item[a, i], more[1] * item[b, i], more[2] * item[c, i], more[3] * item[d, i]
+            we, wf, wg, wh = more[4] * item[e, i], more[5] * item[f, i], more[6] * item[g, i], more[7] * item[h, i]
+            out, ya, yb, yc, yd = upper[i, at:], item[a, at:], item[b, at:], item[c, at:], item[d, at:]
+            ye, yf, yg, yh = item[e, at:], item[f, at:], item[g, at:], item[h, at:]
+            for n in range(len(out)):
+                out[n] += wa * ya[n] + wb * yb[n] + wc * yc[n] + wd * yd[n]
+                out[n] += we * ye[n] + wf * yf[n] + wg * yg[n] + wh * yh[n]
     for i in range(size):
-        for j in range(i + 1):
-            total = np.float32(0)
-            for f in range(j):
-                total += lower[i, f] * lower[j, f]
-            if i == j:
-                lower[i, i] = np.sqrt(lower[i, i] - total)
-            else:
-                lower[i, j] = (lower[i, j] - total) / lower[j, j]
+        at = i // LANES * LANES
+        out = upper[i, at:]
+        for j in range(0, i - 3, 4):
+            wa, wb, wc, wd = upper[j, i], upper[j + 1, i], upper[j + 2, i], upper[j + 3, i]
+            ya, yb, yc, yd = upper[j, at:], upper[j + 1, at:], upper[j + 2, at:], upper[j + 3, at:]
+            for n in range(len(out)):
+                out[n] -= wa * ya[n] + wb * yb[n] + wc * yc[n] + wd * yd[n]
+        for j in range(i - i % 4, i):
+            wa, ya = upper[j, i], upper[j, at:]
+            for n in range(len(out)):
+                out[n] -= wa * ya[n]
+        scale = np.float32(1) / np.sqrt(upper[i, i])
+        for n in range(len(out)):
+            out[n] *= scale
+        for n in range(i):
+            upper[i, n] = np.float32(0)
 
 
 @njit(nogil=True, cache=True, fastmath=LOOSE)
-def substitute(lower: Array, vector: Array) -> None:
-    """Replace the vector (d,) by the x that solves L L' x = vector."""
+def substitute(upper: Array, vector: Array) -> None:
+    """Replace the vector (d,) by the x that solves U'U x = vector."""
     size = len(vector)
     for i in range(size):
-        total = np.float32(0)
-        for f in range(i):
-            total += lower[i, f] * vector[f]
-        vector[i] = (vector[i] - total) / lower[i, i]
+        known, rest, row = vector[i] / upper[i, i], vector[i // LANES * LANES :], upper[i, i // LANES * LANES :]
+        for n in range(len(row)):
+            rest[n] -= known * row[n]
+        vector[i] = known
     for i in range(size - 1, -1, -1):
-        vector[i] /= lower[i, i]
-        known = vector[i]
-        for f in range(i):
-            vector[f] -= known * lower[i, f]
+        known, rest, row = vector[i], vector[i // LANES * LANES :], upper[i, i // LANES * LANES :]
+        vector[i] = np.float32(0)
+        total = np.float32(0)
+        for n in range(len(row)):
+            total += row[n] * rest[n]
+        vector[i] = (known - total) / upper[i, i]
 
 
 @njit(nogil=True, cache=True, fastmath=LOOSE)
-def substitute_all(lower: Array, table: Array) -> None:
-    """Replace each column of the table (d, n) by the x that solves L L' x = column."""
-    size, count = table.shape
-    for i in range(size):
-        for f in range(i):
-            factor = lower[i, f]
-            for n in range(count):
-                table[i, n] -= factor * table[f, n]
-        scale = np.float32(1) / lower[i, i]
-        for n in range(count):
-            table[i, n] *= scale
-    for i in range(size - 1, -1, -1):
-        scale = np.float32(1) / lower[i, i]
-        for n in range(count):
-            table[i, n] *= scale
-        for f in range(i):
-            factor = lower[i, f]
-            for n in range(count):
-                table[f, n] -= factor * table[i, n]
+def substitute_all(upper: Array, table: Array) -> None:
+    """Replace each row of the table (n, d), n a multiple of four, by the x that solves U'U x = row."""
+    size = len(upper)
+    for r in range(0, len(table), 4):
+        for i in range(size):
+            at, scale = i // LANES * LANES, np.float32(1) / upper[i, i]
+            a, b, c, d = table[r, i] * scale, table[r + 1, i] * scale, table[r + 2, i] * scale, table[r + 3, i] * scale
+            row, ra, rb, rc, rd = upper[i, at:], table[r, at:], table[r + 1, at:], table[r + 2, at:], table[r + 3, at:]
+            for n in range(len(row)):
+                ra[n] -= a * row[n]
+                rb[n] -= b * row[n]
+                rc[n] -= c * row[n]
+                rd[n] -= d * row[n]
+            table[r, i], table[r + 1, i], table[r + 2, i], table[r + 3, i] = a, b, c, d
+        for i in range(size - 1, -1, -1):
+            at, scale = i // LANES * LANES, np.float32(1) / upper[i, i]
+            a, b, c, d = table[r, i], table[r + 1, i], table[r + 2, i], table[r + 3, i]
+            table[r, i] = table[r + 1, i] = table[r + 2, i] = table[r + 3, i] = np.float32(0)
+            row, ra, rb, rc, rd = upper[i, at:], table[r, at:], table[r + 1, at:], table[r + 2, at:], table[r + 3, at:]
+            ta = tb = tc = td = np.float32(0)
+            for n in range(len(row)):
+                ta += row[n] * ra[n]
+                tb += row[n] * rb[n]
+                tc += row[n] * rc[n]
+                td += row[n] * rd[n]
+            table[r, i], table[r + 1, i] = (a - ta) * scale, (b - tb) * scale
+            table[r + 2, i], table[r + 3, i] = (c - tc) * scale, (d - td) * scale
 
 
 @njit(nogil=True, cache=True, fastmath=LOOSE)
@@ -105,21 +132,21 @@ def solve(
 ) -> None:
     """Fill out (U, d) with the x that solve (gram + sum (c - 1) y y') x = sum c y; no items, no change.
 
-    ``systems`` (U, d, d) take the Cholesky factors, or are empty.
+    ``systems`` (U, d, d) take the factors, see ``factorize``, or are empty.
     """
-    lower = np.empty((item.shape[1], item.shape[1]), np.float32)
+    upper = np.empty((item.shape[1], item.shape[1]), np.float32)
     for user in range(start, stop):
         low, high = indptr[user], indptr[user + 1]
         if low == high:
             continue
         if len(systems):
-            lower = systems[user]
-        factorize(gram, item, indices[low:high], confidence[low:high], lower)
+            upper = systems[user]
+        factorize(gram, item, indices[low:high], confidence[low:high], upper)
         vector = np.zeros(item.shape[1], np.float32)
         for h in range(low, high):
             for f in range(len(vector)):
                 vector[f] += confidence[h] * item[indices[h], f]
-        substitute(lower, vector)
+        substitute(upper, vector)
         out[user] = vector
 
 
@@ -134,30 +161,36 @@ def blind(matrix: Array, offset: Array, vectors: Array, out: Array) -> None:
             out[user, row] = total + offset[row]
 
 
+@njit(nogil=True, cache=True)
+def in_fours(rows: Array) -> Any:
+    """Return a copy of rows (n, d) with rows of zeros up to the next multiple of four."""
+    copied = np.zeros((len(rows) + 3 & ~3, rows.shape[1]), np.float32)
+    copied[: len(rows)] = rows
+    return copied
+
+
 @njit(nogil=True, cache=True, fastmath=LOOSE)
-def add_products(left: Array, right: Array, given: Array, weight: float, out: Array) -> None:
-    """Add to out, flat (k, h), weight * given (h,) * (left' @ right) of left (d, k) and right (d, h)."""
-    size, count, past = left.shape[0], left.shape[1], right.shape[1]
-    sums = np.empty((2, past), np.float32)
-    for c in range(0, count, 2):
-        other = min(c + 1, count - 1)
-        sums[:] = 0
-        for f in range(0, size - 3, 4):
-            a0, a1, a2, a3 = left[f, c], left[f + 1, c], left[f + 2, c], left[f + 3, c]
-            b0, b1, b2, b3 = left[f, other], left[f + 1, other], left[f + 2, other], left[f + 3, other]
-            for h in range(past):
-                r0, r1, r2, r3 = right[f, h], right[f + 1, h], right[f + 2, h], right[f + 3, h]
-                sums[0, h] += a0 * r0 + a1 * r1 + a2 * r2 + a3 * r3
-                sums[1, h] += b0 * r0 + b1 * r1 + b2 * r2 + b3 * r3
-        for f in range(size - size % 4, size):
-            for h in range(past):
-                sums[0, h] += left[f, c] * right[f, h]
-                sums[1, h] += left[f, other] * right[f, h]
+def add_products(left: Array, right: Array, rows: Array, given: Array, weight: float, out: Array) -> None:
+    """Add to out, flat (k, h), weight * given (h,) * left . right of left, k vectors ``in_fours``, and right[rows] (h, d)."""
+    past, count = len(rows), len(out) // max(len(rows), 1)
+    for c in range(0, count, 4):
+        la, lb, lc, ld = left[c], left[c + 1], left[c + 2], left[c + 3]
         for h in range(past):
-            out[c * past + h] += np.float32(weight) * given[h] * sums[0, h]
-        if other > c:
-            for h in range(past):
-                out[other * past + h] += np.float32(weight) * given[h] * sums[1, h]
+            y = right[rows[h]]
+            ta = tb = tc = td = np.float32(0)
+            for f in range(len(y)):
+                ta += la[f] * y[f]
+                tb += lb[f] * y[f]
+                tc += lc[f] * y[f]
+                td += ld[f] * y[f]
+            times = np.float32(weight) * given[h]
+            out[c * past + h] += times * ta
+            if c + 1 < count:
+                out[(c + 1) * past + h] += times * tb
+            if c + 2 < count:
+                out[(c + 2) * past + h] += times * tc
+            if c + 3 < count:
+                out[(c + 3) * past + h] += times * td
 
 
 @njit(nogil=True, cache=True)
@@ -179,21 +212,26 @@ def add_solved_parts(
     """Add to out, flat (candidates, past items) tables at ``starts``, the parts of solved vectors' scores.
 
     ``along`` (R, d) is what a vector meets in a candidate: the part of past item j is c_j along' A^-1 y_j. ``systems``
-    (U, d, d) are what ``solve`` kept of the users, or empty.
+    (U, d, d) are what ``solve`` kept of the users, or empty. The fewer of the two sides are solved for.
     """
-    lower = np.empty((item.shape[1], item.shape[1]), np.float32)
+    upper = np.empty((item.shape[1], item.shape[1]), np.float32)
     for user in range(start, stop):
         low, high, first, last = indptr[user], indptr[user + 1], offsets[user], offsets[user + 1]
         if low == high or first == last:
             continue
-        rows, given = indices[low:high], confidence[low:high]
+        rows, given, mine = indices[low:high], confidence[low:high], out[starts[user] : starts[user + 1]]
         if len(systems):
-            lower = systems[user]
+            upper = systems[user]
         else:
-            factorize(gram, item, rows, given, lower)
-        left, right = along[first:last].T.copy(), item[rows].T.copy()
-        substitute_all(lower, left if last - first <= high - low else right)
-        add_products(left, right, given, weight, out[starts[user] : starts[user + 1]])
+            factorize(gram, item, rows, given, upper)
+        left = in_fours(along[first:last])
+        if last - first <= high - low:
+            substitute_all(upper, left)
+            add_products(left, item, rows, given, weight, mine)
+        else:
+            right = in_fours(item[rows])
+            substitute_all(upper, right)
+            add_products(left, right, np.arange(high - low), given, weight, mine)
 
 
 @njit(nogil=True, cache=True)
@@ -215,8 +253,8 @@ def add_summed_parts(
         low, high, first, last = indptr[user], indptr[user + 1], offsets[user], offsets[user + 1]
         if low == high or first == last:
             continue
-        left, right = along[first:last].T.copy(), item[indices[low:high]].T.copy()
-        add_products(left, right, given[low:high], weight, out[starts[user] : starts[user + 1]])
+        mine = out[starts[user] : starts[user + 1]]
+        add_products(in_fours(along[first:last]), item, indices[low:high], given[low:high], weight, mine)
 
 
 @njit(nogil=True, cache=True)
