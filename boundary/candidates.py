@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -71,6 +72,7 @@ class Candidates:
     propensity: Floats
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "user_ids", id_texts(self.user_ids))
         lay_out(self, _COLUMNS, CandidateError)
         check_offsets(self.offsets, users=len(self.user_ids), size=len(self.item_row))
 
@@ -199,12 +201,16 @@ def lay_out(part: object, columns: Mapping[str, type[Any]], error: type[Exceptio
     """Convert the columns of a frozen part for the kernels; all but ``offsets`` must be of one length.
 
     Raises:
-        error: one of them is of another length.
+        error: one of them is of another length, or holds what is no number.
     """
     sizes = {}
     for name, kind in columns.items():
         given = getattr(part, name)
-        plain = flat(given, kind)
+        try:
+            plain = flat(given, kind)
+        except (TypeError, ValueError, OverflowError) as wrong:
+            found = " ".join(repr(given).split())
+            raise error(f"{name} must be an array of numbers but got {found:.80}; convert it first") from wrong
         if plain is not given:
             object.__setattr__(part, name, plain)
         if name != "offsets":
@@ -218,7 +224,11 @@ def lay_out(part: object, columns: Mapping[str, type[Any]], error: type[Exceptio
 def flat(values: npt.ArrayLike, kind: type[Any]) -> npt.NDArray[Any]:
     """Return an array as the kernels read it: of this type, one dimension, in one piece.
 
-    A whole number that is none or does not fit becomes -1, or 255 where only a code from 0 on fits.
+    A whole number that is none or does not fit becomes -1, or 255 where only a code from 0 on fits. Moments become
+    microseconds; what a mask hides is missing.
+
+    Raises:
+        TypeError, ValueError, OverflowError: it holds what is no number.
 
     Example:
         >>> flat([1.0, 1.5, 2**40, float("nan")], np.int32).tolist(), flat([1, 256], np.uint8).tolist()
@@ -228,7 +238,12 @@ def flat(values: npt.ArrayLike, kind: type[Any]) -> npt.NDArray[Any]:
         flags = values.flags
         if flags.c_contiguous and flags.writeable:
             return values
-    found = np.asarray(values)
+    masked = isinstance(values, np.ma.MaskedArray)
+    found = values.astype(np.float64).filled(np.nan) if masked else np.asarray(values)  # type: ignore[union-attr]
+    if found.dtype.kind in "cm":
+        raise TypeError(f"{found.dtype} is no number")
+    if found.dtype.kind == "M":  # a moment is microseconds, and none is missing
+        found = np.where(np.isnat(found), -1, found.astype("M8[us]").astype(np.int64))
     if found.dtype == kind:
         fits = found
     elif issubclass(kind, np.floating):
@@ -245,12 +260,46 @@ def flat(values: npt.ArrayLike, kind: type[Any]) -> npt.NDArray[Any]:
     return np.array(fits.reshape(-1))
 
 
+def id_texts(user_ids: Sequence[str]) -> Sequence[str]:
+    """Return ids as text: whole numbers are written out, as ``boundary.tables`` does it.
+
+    Raises:
+        CandidateError: something else is among them, or it is one text and no list.
+
+    Example:
+        >>> id_texts(["ann", 7])
+        ['ann', '7']
+    """
+    if isinstance(user_ids, str | bytes) or not isinstance(user_ids, Iterable):
+        raise CandidateError(f"user_ids must be a list of ids but got {user_ids!r:.80}")
+    if type(user_ids) in {list, tuple} and set(map(type, user_ids)) <= {str}:
+        return user_ids
+    ids: list[str] = []
+    for one in user_ids:
+        if isinstance(one, bool | np.bool_) or not isinstance(one, str | int | np.integer):
+            raise CandidateError(f"user_ids must be text or whole numbers but got {one!r:.80}")
+        ids.append(str(one))
+    return ids
+
+
+def encodable(user_ids: Sequence[str]) -> list[str | None]:
+    """Return ids as a table can hold them: one with a lone surrogate is in no table, so it is None."""
+    ids = id_texts(user_ids)
+    try:
+        "".join(ids).encode()
+    except UnicodeEncodeError:
+        return [None if any("\ud800" <= sign <= "\udfff" for sign in user) else user for user in ids]
+    return list(ids)
+
+
 def check_offsets(offsets: Offsets, *, users: int, size: int) -> None:
     """Refuse offsets that do not part ``size`` rows among ``users``.
 
     Raises:
         CandidateError: with what they must be.
     """
+    if users < 0:
+        raise CandidateError("offsets must have one entry, 0, where there are no users, but have none")
     if len(offsets) != users + 1:
         raise CandidateError(f"offsets must have {users + 1} entries (users + 1) but have {len(offsets)}")
     if offsets[0] != 0 or offsets[-1] != size or (users > 1 and (offsets[1:] < offsets[:-1]).any()):

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from boundary.taxonomy import Taxonomy
 
+NO_TIME = -(2**63)  # before every moment
 Floats = npt.NDArray[np.float32]
 Flags = npt.NDArray[np.bool_]
 THING = np.dtype(
@@ -54,8 +55,8 @@ class Catalogue:
         conditions, tracker: True also where a gesture does not say.
         claim: uint8, see ``boundary.claims.Claim``; with the evidence behind it:
         badge_few, badge_many: float32, the number that the badge says are left, and that it says want it; NaN is none.
-        badge_stock, badge_count: float32; badge_until: int64 microseconds UTC, 0 is none.
-        created_at: int64 microseconds UTC.
+        badge_stock, badge_count: float32; badge_until: int64 microseconds UTC, NO_TIME is none.
+        created_at: int64 microseconds UTC, NO_TIME is unknown.
         support: float32, distinct buyers; NaN is not counted yet.
         proxy_lift, proxy_z: (F, I) float32, how strongly a purchase speaks of each family; NaN is not learned.
     """
@@ -157,7 +158,7 @@ class Catalogue:
             return np.fromiter(found, np.int32, size), words
 
         def micros(column: str) -> npt.NDArray[np.int64]:
-            return np.array(frame[column].dt.timestamp("us").fill_null(0).to_numpy(), dtype=np.int64)
+            return np.array(frame[column].dt.timestamp("us").fill_null(NO_TIME).to_numpy(), dtype=np.int64)
 
         category, category_names = codes("category")
         brand, brand_names = codes("brand")

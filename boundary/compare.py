@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from boundary.rules import SLATE_BITS
-from boundary.verdict import reason_lists
+from boundary.verdict import reason_lists, shown_ids
 
 if TYPE_CHECKING:
     import polars as pl
@@ -117,7 +117,7 @@ def _changes(here: Verdict, there: Verdict) -> pl.DataFrame:
     frames = []
     for change, shown, withheld in (("lost", here, there), ("gained", there, here)):
         at = np.flatnonzero(shown.kept & ~withheld.kept)
-        ids = pl.Series(list(rows.user_ids), dtype=pl.String)
+        ids = pl.Series(shown_ids(rows.user_ids), dtype=pl.String)
         items = pl.Series(here.item_ids, dtype=pl.String)
         frames.append(
             pl.DataFrame(

@@ -19,7 +19,7 @@ from boundary.candidates import Candidates, rows_of_users
 from boundary.history import SHOWN, Exposures, History
 from boundary.measure import EASED, Measure, measured
 from boundary.past import kernel as past
-from boundary.words import GUEST, INTENTS, MICROSECONDS_A_DAY, MICROSECONDS_AN_HOUR, Family
+from boundary.words import GUEST, INTENTS, MICROSECONDS_A_DAY, MICROSECONDS_AN_HOUR, Family, plain_surface
 
 if TYPE_CHECKING:
     from boundary.catalogue import Catalogue
@@ -54,12 +54,21 @@ class Context:
             raise ContextError(f"`surface` must be a word but got {self.surface!r}")
         if self.intent not in INTENTS:
             raise ContextError(f"`intent` must be one of {', '.join(INTENTS)} but got {self.intent!r}")
-        for name in ("n", "now"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int | np.integer):
-                raise ContextError(f"`{name}` must be a whole number but got {value!r}")
-        if not -(2**63) <= self.now < 2**63:
-            raise ContextError(f"`now` must be microseconds that fit 64 bits but got {self.now}")
+        if isinstance(self.n, bool) or not isinstance(self.n, int | np.integer):
+            raise ContextError(f"`n` must be a whole number but got {self.n!r}")
+        check_now(self.now)
+
+
+def check_now(now: int) -> None:
+    """Refuse a moment that is none.
+
+    Raises:
+        ContextError: with what it must be.
+    """
+    if isinstance(now, bool) or not isinstance(now, int | np.integer):
+        raise ContextError(f"`now` must be a whole number but got {now!r}; give microseconds UTC")
+    if not -(2**63) <= now < 2**63:
+        raise ContextError(f"`now` must be microseconds that fit 64 bits but got {now}")
 
 
 class ItemFacts:
@@ -136,7 +145,7 @@ class ShopperFacts:
         if self.ledger_down:
             return np.full(len(counts), np.nan, np.float32), np.full(len(counts), np.nan)
         entries = self.exposures
-        wanted = np.array([name in surfaces for name in entries.surfaces], bool)
+        wanted = np.array([plain_surface(name) in map(plain_surface, surfaces) for name in entries.surfaces], bool)
         if wanted.any():
             past.count_messages(
                 entries.offsets, entries.kind, entries.surface, entries.at, entries.slate, wanted,

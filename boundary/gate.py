@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from boundary.candidates import CandidateError
-from boundary.facts import Context, Facts
+from boundary.facts import Context, Facts, check_now
 from boundary.measure import RowBits
 from boundary.past import kernel
 from boundary.plan import ItemLines, Plan, placed
@@ -53,6 +53,7 @@ class Gate:
 
     def meet(self, customers: Customers, history: History, exposures: Exposures | None, *, now: int) -> Shoppers:
         """Compute who the shoppers of a block are to the shop; see ``boundary.shoppers.Shoppers.meet``."""
+        check_now(now)
         _same_users(len(customers.known), history=history, exposures=exposures)
         return Shoppers.meet(customers, history, exposures, policy=self.policy, now=now)
 
@@ -72,6 +73,7 @@ class Gate:
         Raises:
             CandidateError: history and shoppers are of different numbers of users.
         """
+        check_now(now)
         _same_users(shoppers.users, history=history)
         customers, things = shoppers.customers, self.catalogue
         mask, counts = np.empty(len(history.at), bool), np.zeros(len(kernel.ADMITTED), np.int64)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from boundary.candidates import CandidateError, check_offsets, lay_out, rows_of_users
+from boundary.candidates import CandidateError, check_offsets, encodable, id_texts, lay_out, rows_of_users
 from boundary.words import KIND_NAMES, Kind
 
 if TYPE_CHECKING:
@@ -93,6 +93,7 @@ class History:
         """
         import polars as pl
 
+        user_ids = id_texts(user_ids)
         distinct = list(dict.fromkeys(user_ids))
         if len(distinct) < len(user_ids):
             place = {user: row for row, user in enumerate(distinct)}
@@ -101,12 +102,12 @@ class History:
         def column(expression: pl.Expr) -> npt.NDArray[Any]:
             return events.select(expression).to_series().to_numpy()
 
-        def codes(name: str, words: Sequence[str], places: Sequence[int], kind: pl.DataType) -> pl.Expr:
+        def codes(name: str, words: Sequence[str | None], places: Sequence[int], kind: pl.DataType) -> pl.Expr:
             return pl.col(name).cast(pl.String).replace_strict(
                 pl.Series(words, dtype=pl.String), pl.Series(places, dtype=kind), default=-1, return_dtype=kind
             )  # fmt: skip
 
-        users = column(codes("user_id", user_ids, range(len(user_ids)), pl.Int32()))
+        users = column(codes("user_id", encodable(user_ids), range(len(user_ids)), pl.Int32()))
         at = column(pl.col("at").dt.timestamp("us"))
         order = np.lexsort((at, users))  # each column is gathered alone: the largest tables fill the memory
         order = order[np.searchsorted(users[order], 0) :]
@@ -198,6 +199,10 @@ class Exposures:
         _checked(self, _ENTRY_COLUMNS)
         if len(self.surface) and not 0 <= int(self.surface.min()) <= int(self.surface.max()) < len(self.surfaces):
             raise CandidateError(f"surface must be a place in the {len(self.surfaces)} surfaces")
+        if len(self.kind) and (most := int(self.kind.max())) >= len(ENTRY_KINDS):
+            raise CandidateError(f"kind must be a place in {', '.join(ENTRY_KINDS)} (0 to 4) but got {most}")
+        if (self.at == -1).any():  # what has no time would never count
+            raise CandidateError("at must be the microseconds of each entry but one is missing; leave that entry out")
 
     @property
     def users(self) -> int:

@@ -64,7 +64,8 @@ def judge_rows(
     source is unknown. Scratch: ``slot_of`` (I, -1), ``paid`` and ``times_paid`` (categories + 1, 0), ``tally``
     (windows, categories or brands, 0).
 
-    A check measures something of the row and holds it against a limit; NaN is never on the right side. Checks are (T,):
+    A check measures something of the row and holds it against a limit; NaN is never on the right side. An event that
+    lies ahead counts where that withholds a row, and not where it would let one pass. Checks are (T,):
     ``kind`` of measure with three numbers, ``bound``, ``limit``, whether the limit is a ``single`` precision or a
     ``whole`` number, the line of ``ease`` (families, U) it is multiplied by (-1 is none), ``covered`` (T, sources + 1),
     ``bit``, and whether it is ``enforced``. Measures:
@@ -106,6 +107,8 @@ def judge_rows(
     noted_of = np.empty(n_sources + 1, np.uint64)
     bought = np.empty(2 * most, np.int64)
     looked = np.empty(2 * most, np.int64)
+    settled = np.empty(2 * most, np.int64)
+    heeded = np.empty(2 * most, np.int64)
     last_shown = np.empty(2 * most, np.int64)
     unheeded = np.empty(2 * most, np.int32)
     refusals = np.empty(2 * most, np.int32)
@@ -152,6 +155,8 @@ def judge_rows(
         refusals[:slots] = 0
         bought[:slots] = NEVER
         looked[:slots] = NEVER
+        settled[:slots] = NEVER
+        heeded[:slots] = NEVER
         refused[:slots] = NEVER
         last_shown[:slots] = NEVER
         for window in range(windows):
@@ -164,13 +169,17 @@ def judge_rows(
             if item < 0 or item >= n_items:
                 continue
             group, price = category[item], prices[event]
-            counts = kind_of == PURCHASE and group >= 0 and price >= 0
+            counts = kind_of == PURCHASE and group >= 0 and price >= 0 and times[event] <= now
             paid[group if counts else n_groups] += price if counts else 0.0
             times_paid[group if counts else n_groups] += counts
             slot = slot_of[item] if maybe[item & MAYBE] else -1
             if slot < 0:
                 continue
             touched[slot] = True
+            if times[event] <= now and kind_of <= PURCHASE:
+                heeded[slot] = max(heeded[slot], times[event])
+                if kind_of == PURCHASE:
+                    settled[slot] = max(settled[slot], times[event])
             if kind_of == PURCHASE:
                 bought[slot] = max(bought[slot], times[event])
             elif kind_of == DISMISS:
@@ -190,7 +199,7 @@ def judge_rows(
             if entry_kinds[entry] == ENTRY_SHOWN:
                 if slot >= 0:
                     last_shown[slot] = max(last_shown[slot], time)
-                    unheeded[slot] += time > max(bought[slot], looked[slot])
+                    unheeded[slot] += time > heeded[slot]
                 for window in range(windows):
                     if time <= since[window]:
                         continue
@@ -278,7 +287,7 @@ def judge_rows(
             elif measure == EVIDENCE:
                 for listed in range(count):
                     slot = past_at[rows[listed]]
-                    value_at[listed] = np.inf if slot < 0 else days_since(max(bought[slot], looked[slot]), now)
+                    value_at[listed] = np.inf if slot < 0 else days_since(heeded[slot], now)
             elif measure == UNTOLD:
                 for listed in range(count):
                     past = evidence_row[start + rows[listed]]
@@ -300,7 +309,7 @@ def judge_rows(
             elif measure == FOLLOWED:
                 for listed in range(count):
                     slot = slot_at[rows[listed]]
-                    value_at[listed] = days_since(looked[slot], now) if looked[slot] > bought[slot] else np.inf
+                    value_at[listed] = days_since(looked[slot], now) if looked[slot] > settled[slot] else np.inf
             elif measure == CYCLE:
                 for listed in range(count):
                     slot, lasts = slot_at[rows[listed]], lasts_at[rows[listed]]

@@ -29,7 +29,7 @@ from boundary.policy_file import (
     stricter,
 )
 from boundary.rules.base import NO_CAP, Rule
-from boundary.words import TIER_NAMES, Family, Tier
+from boundary.words import TIER_NAMES, Family, Tier, plain_surface
 
 __all__ = ["Policy", "PolicyError", "direction_of", "json_schema", "stricter"]
 
@@ -84,8 +84,8 @@ class Policy:
             PolicyError: with every mistake in the file.
         """
         try:
-            text = Path(path).read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
+            text = Path(path).read_text(encoding="utf-8-sig")
+        except (OSError, ValueError) as error:
             raise PolicyError(str(path), [f"cannot be read: {error}"]) from error
         return cls.parse(text, where=str(path))
 
@@ -94,7 +94,7 @@ class Policy:
         """Check a policy's text; see ``load``."""
         try:
             tree = tomllib.loads(text)
-        except tomllib.TOMLDecodeError as error:
+        except (ValueError, RecursionError) as error:
             raise PolicyError(where, [f"is not TOML: {error}"]) from error
         return cls.from_dict(tree, where=where)
 
@@ -150,11 +150,11 @@ class Policy:
             for terms in layer.values()
             for word in terms.get("surfaces") or ()
         )
-        return frozenset(self.overrides.get("surface", {})) | frozenset(named) | frozenset(changed)
+        return frozenset(map(plain_surface, (*self.overrides.get("surface", {}), *named, *changed)))
 
     def place(self, surface: str, intent: str) -> tuple[str, str]:
         """Return surface and intent as far as the policy tells them apart; "" is any other one."""
-        intents = self.overrides.get("intent", {})
+        intents, surface = self.overrides.get("intent", {}), plain_surface(surface)
         return (surface if surface in self._surfaces else ""), (intent if intent in intents else "")
 
     def rules_for(self, *, surface: str, intent: str, tier: Tier) -> dict[str, Rule]:
@@ -165,14 +165,18 @@ class Policy:
         surface, intent = self.place(surface, intent)
         key = (surface, intent, tier)
         if key not in self._resolved:
-            places = (("surface", surface), ("intent", intent), ("tier", TIER_NAMES[tier]))
-            layers = [self.overrides.get(scope, {}).get(word, {}) for scope, word in places]
+            places = (("intent", intent), ("tier", TIER_NAMES[tier]))
+            named = self.overrides.get("surface", {}).items()
+            layers = [layer for word, layer in named if plain_surface(word) == surface]
+            layers += [self.overrides.get(scope, {}).get(word, {}) for scope, word in places]
             found = {
                 name: _override(rule, [layer[name] for layer in layers if name in layer])
                 for name, rule in self.rules.items()
             }
             self._resolved[key] = {
-                name: rule for name, rule in found.items() if rule.surfaces is None or surface in rule.surfaces
+                name: rule
+                for name, rule in found.items()
+                if rule.surfaces is None or surface in map(plain_surface, rule.surfaces)
             }
         return self._resolved[key]
 

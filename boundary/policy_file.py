@@ -14,7 +14,9 @@ from boundary.rules.base import ENFORCEMENTS, NO_CAP, Ceiling, Rule, Words, sett
 from boundary.words import INTENTS, KIND_NAMES, TIER_NAMES, Tier
 
 SCHEMA = 1
+MOST_COMPARED = 60  # words that a mistake is held against: with thousands of rules each line would take seconds
 SCOPES: dict[str, tuple[str, ...] | None] = {"surface": None, "intent": INTENTS, "tier": TIER_NAMES}
+EVERYTHING = {"sources": None, "channels": None, "surfaces": None, "families": "all"}  # lists, and what stands for all
 KNOWN_TIERS = ("newcomer", "regular")  # a guest has no terms: nothing is remembered
 
 
@@ -82,7 +84,9 @@ PARTS: dict[str, type[Part]] = {
 
 def read_policy(tree: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
     """Return what a policy is made of, as arguments of ``boundary.policy.Policy``, and every mistake."""
-    mistakes: list[str] = []
+    mistakes = list(_odd_keys(tree, "policy"))
+    if mistakes:
+        return {}, mistakes
     known = ("name", "schema", "tiers", "rules", "overrides", *PARTS)
     mistakes += [f"{key} is no part of a policy; {_mend(key, known)}" for key in tree if key not in known]
     name = tree.get("name")
@@ -100,6 +104,17 @@ def read_policy(tree: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
     broken = set(tree["rules"]) - set(parts["rules"]) if isinstance(tree.get("rules"), dict) else set()
     parts["overrides"] = _overrides(tree.get("overrides", {}), parts["rules"], broken, mistakes)
     return parts, mistakes
+
+
+def _odd_keys(tree: object, path: str) -> Iterator[str]:
+    """Say where a table is none, or has a name that is no text, as only one that was not read from TOML can."""
+    if path == "policy" and not isinstance(tree, Mapping):
+        yield f"{path} must be a table but got {_shown(tree)}"
+    if isinstance(tree, Mapping):
+        for key, value in tree.items():
+            if not isinstance(key, str):
+                yield f"{path} must name its settings in text but got {_shown(key)}"
+            yield from _odd_keys(value, f"{path}.{key}")
 
 
 def plain(part: BaseModel) -> dict[str, Any]:
@@ -319,12 +334,16 @@ def _got(tree: Mapping[str, Any], key: str) -> str:
 def _mend(word: str, known: Iterable[str]) -> str:
     """Suggest the nearest known word."""
     words = list(known)
-    near = difflib.get_close_matches(word, words, n=1)
-    return f"did you mean {near[0]}?" if near else f"there are {', '.join(words)}" if words else "remove it"
+    near = difflib.get_close_matches(word, words, n=1) if len(words) <= MOST_COMPARED else ()
+    more = f" and {len(words) - MOST_COMPARED} more" if len(words) > MOST_COMPARED else ""
+    listed = ", ".join(words[:MOST_COMPARED]) + more
+    return f"did you mean {near[0]}?" if near else f"there are {listed}" if words else "remove it"
 
 
 def stricter(kind: type[BaseModel], name: str, one: Any, other: Any) -> Any:
-    """Return the stricter of two values of a rule's setting; a setting without a direction takes the later one.
+    """Return the stricter of two values of a rule's setting: where it lists words, all of both.
+
+    A setting without a direction takes the later one.
 
     Example:
         >>> stricter(RULES["item_cap"], "times", None, 3)
@@ -333,6 +352,9 @@ def stricter(kind: type[BaseModel], name: str, one: Any, other: Any) -> Any:
     if name == "enforce":
         return max(one, other, key=ENFORCEMENTS.index)
     direction = direction_of(kind, name)
+    if direction is None and name in EVERYTHING:
+        everything = EVERYTHING[name]
+        return everything if everything in (one, other) else tuple(dict.fromkeys((*one, *other)))
     if direction is None:
         return other
     if one is None or other is None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from boundary.candidates import encodable, id_texts
 from boundary.history import DISMISSED, ENTRY_KINDS
 from boundary.past import kernel
 from boundary.words import COMPLAINTS, GUEST, MICROSECONDS_A_DAY, Family
@@ -67,12 +68,13 @@ class Customers:
 
         Of several rows of one shopper the last counts, but an opt-out signal stands whichever row it is in.
         """
+        user_ids = id_texts(user_ids)
         customers = cls.strangers(len(user_ids))
         if frame is None or not len(frame):
             return customers
         import polars as pl
 
-        users = pl.DataFrame({"user_id": pl.Series(user_ids, dtype=pl.String)}).with_row_index("row")
+        users = pl.DataFrame({"user_id": pl.Series(encodable(user_ids), dtype=pl.String)}).with_row_index("row")
         signal = pl.col("opted_out").fill_null(value=True).any().over("user_id")
         told = frame.with_columns(signal).unique("user_id", keep="last").with_columns(pl.col("user_id").cast(pl.String))
         lines = users.join(told, on="user_id")
@@ -247,14 +249,15 @@ def _agreements(lines: pl.DataFrame) -> tuple[npt.NDArray[np.int32], tuple[froze
         pl.col(name).cast(pl.List(pl.String)).fill_null([]).list.drop_nulls().list.sort()
         for name in ("consent", "channels")
     )
-    key = words.select(pl.concat_str(pl.all().list.join("\x1f"), separator="\x1e")).to_series()
-    distinct = key.unique(maintain_order=True).to_list()
+    distinct = words.unique(maintain_order=True)
     sets: dict[frozenset[str], int] = {frozenset(): 0}
     places = []
-    for text in distinct:
-        consent, channels = ({word for word in part.split("\x1f") if word} for part in text.split("\x1e"))
-        places.append(sets.setdefault(frozenset(consent | (channels - {PERSONALISE})), len(sets)))
-    return key.replace_strict(distinct, places, return_dtype=pl.Int32).to_numpy(), tuple(sets)
+    for consent, channels in distinct.iter_rows():
+        agreed = (set(consent) | (set(channels) - {PERSONALISE})) - {""}
+        places.append(sets.setdefault(frozenset(agreed), len(sets)))
+    told = distinct.with_columns(place=pl.Series(places, dtype=pl.Int32))
+    found = words.join(told, on=["consent", "channels"], how="left", maintain_order="left")
+    return found["place"].to_numpy(), tuple(sets)
 
 
 def _ease(exposures: Exposures | None, users: int, *, policy: Policy, now: int) -> dict[Family, Floats]:

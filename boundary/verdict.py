@@ -15,6 +15,8 @@ from boundary.rules import REASONS
 from boundary.words import SOURCE_NAMES
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import polars as pl
 
     from boundary.candidates import Candidates
@@ -51,7 +53,8 @@ class Verdict:
         digest = hashlib.blake2b(digest_size=12)
         asked = self.context
         digest.update(f"{self.policy_digest}|{asked.surface}|{asked.intent}|{asked.n}|{asked.now}".encode())
-        digest.update("\0".join(self.candidates.user_ids).encode("utf-8", "surrogatepass"))
+        ids = [user.encode("utf-8", "surrogatepass") for user in self.candidates.user_ids]
+        digest.update(b"".join(b"%d:%b" % (len(user), user) for user in ids))
         for part in (self.candidates.offsets, self.candidates.item_row, self.enforced):
             digest.update(np.ascontiguousarray(part).tobytes())
         return digest.hexdigest()
@@ -111,7 +114,7 @@ class Verdict:
         known = (rows.item_row >= 0) & (rows.item_row < len(self.item_ids))
         return pl.DataFrame(
             {
-                "user_id": pl.Series(list(rows.user_ids), dtype=pl.String).gather(rows.user_row),
+                "user_id": pl.Series(shown_ids(rows.user_ids), dtype=pl.String).gather(rows.user_row),
                 "item_id": pl.Series([self.item_ids[i] if ok else None for i, ok in zip(
                     rows.item_row.tolist(), known.tolist(), strict=True)], dtype=pl.String),
                 "score": rows.score,
@@ -122,6 +125,11 @@ class Verdict:
                 "shadow_reasons": reason_lists(self.shadowed),
             }
         )  # fmt: skip
+
+
+def shown_ids(user_ids: Sequence[str]) -> list[str]:
+    """Return ids as a frame can hold them; a lone surrogate is written as its code."""
+    return [user.encode("utf-8", "backslashreplace").decode() for user in user_ids]
 
 
 def reason_lists(bits: Bits) -> pl.Series:

@@ -51,6 +51,19 @@ COMPLAINTS = {
     "too_often": Family.FREQUENT,
     "too_pushy": Family.CONVERSION,
 }
+_NO_LETTER = str.maketrans("", "", "-_ \t\r\n")
+
+
+def plain_surface(name: str) -> str:
+    """Return a surface's name without regard to case, hyphens and spaces: a message is one however it is written.
+
+    Example:
+        >>> plain_surface(" E-Mail") == plain_surface("email")
+        True
+    """
+    return name.casefold().translate(_NO_LETTER)
+
+
 SOURCE_NAMES = tuple(source.name.lower() for source in Source)
 KIND_NAMES = tuple(kind.name.lower() for kind in Kind)
 TIER_NAMES = tuple(tier.name.lower() for tier in Tier)

@@ -48,7 +48,7 @@ def meet(
             if not (np.isnan(prices[event]) or np.isnan(quantities[event])):
                 spend += prices[event] * quantities[event]
         joined = since[user] if since[user] > 0 else first if first != NEVER else now
-        tenure = np.float32(max(now - joined, 0) / DAY)
+        tenure = np.float32(max(np.float64(now) - np.float64(joined), 0.0) / DAY)  # whole numbers would run over
         ticket = spend / baskets if baskets > 0 else np.float32(0)
         tier = GUEST
         while (
@@ -81,7 +81,7 @@ def admit(
         for event in range(offsets[user], offsets[user + 1]):
             item, kind, fine = items[event], kinds[event], True
             is_known = 0 <= item < n_items
-            if not is_known or times[event] > now or kind >= n_kinds or unclassified[item]:
+            if not is_known or not NEVER < times[event] <= now or kind >= n_kinds or unclassified[item]:
                 out_counts[UNKNOWN] += 1
                 fine = False
             if is_known and family_bits[item] & told:
@@ -96,7 +96,7 @@ def admit(
             if opted_out[user]:
                 out_counts[OPTED_OUT] += 1
                 fine = False
-            if now - times[event] > left:
+            if np.float64(now) - np.float64(times[event]) > left:
                 out_counts[STALE] += 1
                 fine = False
             if kind >= n_kinds or not allowed[tier[user], kind]:

@@ -59,7 +59,12 @@ def measure_of_row(world: World, shoppers: Any, row: int, measure: Measure) -> f
         return max((at for it, kind, at, _ in events if it == which and kind in kinds), default=None)
 
     bought, looked = last(item, Kind.PURCHASE), last(item, Kind.VIEW, Kind.CART)
-    interest = max((at for at in (bought, looked) if at is not None), default=NEVER)
+    happened = [event for event in events if event[2] <= now]
+
+    def before(which: int, *kinds: int) -> int | None:
+        return max((at for it, kind, at, _ in happened if it == which and kind in kinds), default=None)
+
+    settled, interest = before(item, Kind.PURCHASE), before(item, Kind.VIEW, Kind.CART, Kind.PURCHASE)
     shown = [at for it, kind, at in entries if it == item and kind == ENTRY_KINDS.index("shown")]
 
     def counted(codes: Any) -> float:
@@ -74,11 +79,11 @@ def measure_of_row(world: World, shoppers: Any, row: int, measure: Measure) -> f
     if kind == kernel.TRACE:
         return float(rows.trace_share[row])
     if kind == kernel.EVIDENCE:
-        return days(last(past, Kind.VIEW, Kind.CART, Kind.PURCHASE), now) if past >= 0 else math.inf
+        return days(before(past, Kind.VIEW, Kind.CART, Kind.PURCHASE), now) if past >= 0 else math.inf
     if kind == kernel.UNTOLD:
         return 0.0 if 0 <= past < things.items and things.speakable[past] else 1.0
     if kind == kernel.FOLLOWED:
-        return days(looked, now) if looked is not None and (bought is None or looked > bought) else math.inf
+        return days(looked, now) if looked is not None and (settled is None or looked > settled) else math.inf
     if kind == kernel.OWNED:
         return float(bought is not None and np.isnan(things.replenish_days[item]))
     if kind == kernel.CYCLE:
@@ -87,14 +92,14 @@ def measure_of_row(world: World, shoppers: Any, row: int, measure: Measure) -> f
     if kind == kernel.RATIO:
         if np.isnan(things.price[item]):
             return 0.0 if things.gesture[item] else math.nan
-        paid = [price for it, how, _, price in events if how == Kind.PURCHASE and 0 <= it < things.items
+        paid = [price for it, how, _, price in happened if how == Kind.PURCHASE and 0 <= it < things.items
                 and things.category[it] == things.category[item] >= 0 and not math.isnan(price)]  # fmt: skip
         if not paid or things.price[item] == 0:
             return 0.0
         mean = sum(paid) / len(paid)
         return float(np.float32(things.price[item] / mean)) if mean > 0 else math.inf
     if kind == kernel.UNHEEDED:
-        return 1.0 + sum(at > interest for at in shown)
+        return 1.0 + sum(at > (NEVER if interest is None else interest) for at in shown)
     if kind == kernel.HURRIED:
         return float(bool(things.claim[item] & Claim.URGENCY) and not things.badge_until[item] > now)
     if kind == kernel.SHOWN_ITEM:
