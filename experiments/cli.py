@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 
 from experiments import commands, judging
-from experiments.options import BundleAt, Out, PolicyName, console
+from experiments.options import BundleAt, Out, PolicyName, console, steps
 
 if TYPE_CHECKING:
     from boundary.policy import Policy
@@ -144,10 +144,11 @@ def replay(
     from experiments.replay import replay as measure
 
     shop, rules = _opened(bundle, policy)
-    found = measure(shop, rules, out, days=days, users=users)
+    with steps("Replaying") as progress:
+        found = measure(shop, rules, out, days=days, users=users, progress=progress)
     console.print(
         f"{found['visits']:,.0f} visits, {found['impressions']:,.0f} impressions, {found['fill']:.1%} of the slots filled; "
-        f"over a cap: {found['over_cap_rate']:.2%}; longest run of one item: {found['longest_run']:.0f} visits; "
+        f"over a cap: {found['over_cap_rate']:.2%}; longest run of one item: {found['longest_run']:.0f} visits within {days} days; "
         f"touched by the shopper lately: {found['followed']:.2%} of the slots (a random slate: {found['followed.random']:.2%})"
     )
     _tell(out)
@@ -162,7 +163,8 @@ def pressure(bundle: BundleAt, out: Out = Path("runs/lab/pressure"), policy: Pol
     from experiments.pressure import pressure as measure
 
     shop, rules = _opened(bundle, policy)
-    found = measure(shop, rules, out)
+    with steps("Measuring the pressure") as progress:
+        found = measure(shop, rules, out, progress=progress)
     console.print(
         f"{found['pressure.slots']:,.0f} slots, {found['promoted_share']:.1%} of them promoted; price over what the shopper pays: "
         f"median {found['upsell.p50']:.2f}, nine in ten below {found['upsell.p90']:.2f}; claims without evidence: "
@@ -185,7 +187,8 @@ def shadow(
     from recsys.engine import policy_of
 
     shop, rules = _opened(bundle, policy)
-    found = measure(shop, rules, policy_of(other), out, days=days)
+    with steps("Serving last week twice") as progress:
+        found = measure(shop, rules, policy_of(other), out, days=days, progress=progress)
     gone = sorted(((count, name) for name, count in found.items() if name.startswith("gone.")), reverse=True)
     console.print(
         f"{found['visits']:,.0f} visits: {found['changed']:.1%} of the slots would change under {other}; gone for "

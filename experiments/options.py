@@ -41,7 +41,7 @@ TrackingUri = Annotated[
 def steps(title: str) -> Iterator[Callable[[str, float], None]]:
     """Show a bar that is told what is being done and how much of it is done."""
     with Progress(
-        SpinnerColumn(), TextColumn("{task.description:<72.72}"), BarColumn(bar_width=24), TimeElapsedColumn(),
+        SpinnerColumn(), TextColumn("{task.description:<54.54}"), BarColumn(bar_width=12), TimeElapsedColumn(),
         console=console,
     ) as bar:  # fmt: skip
         task = bar.add_task(title, total=1.0)

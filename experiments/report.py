@@ -113,7 +113,7 @@ def _head(figures: Mapping[str, float], answer: Answer) -> str:
         ("ndcg_kept.default", "{:.0%}", "of discovery quality kept"),
         ("leak_remaining.default", "{:.0%}", "of what the history tells still shows"),
         ("over_cap_rate", "{:.1%}", "of impressions over a cap"),
-        ("fill", "{:.0%}", "of slots filled, over the year"),
+        ("fill", "{:.0%}", "of slots filled, visit by visit"),
     ):
         if name in figures and np.isfinite(figures[name]):
             told.append((form.format(figures[name]), words))

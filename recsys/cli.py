@@ -26,10 +26,12 @@ from rich.progress import TimeRemainingColumn as Remaining
 from rich.table import Table as Grid
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
+    from recsys.bundle import Bundle
     from recsys.shop import Choice
 
+ENOUGH = 100  # items with enough buyers that slates need not stay short
 IDLE_TOLD = 3  # entries of a taxonomy that are named one by one
 console = Console(highlight=False, soft_wrap=True)
 app = typer.Typer(
@@ -194,8 +196,9 @@ def fit(
     _tell_idle(families, bundle.catalogue_table)
     console.print(
         f"{bundle.facts['users']:,} shoppers, {bundle.facts['items']:,} items, {bundle.facts['events']:,} events; "
-        f"turned away at the first door: {bundle.facts['events_turned_away'] or 'none'}"
+        f"turned away at the first door: {_counts(bundle.facts['events_turned_away'])}"
     )
+    _tell_rare(bundle)
     if bundle.blindfold is None:
         console.print(f"[yellow]{choice.model}:[/] no blindfold: the model has no user vectors, or the strength is 0")
     console.print(f"bundle is in {out}")
@@ -316,12 +319,13 @@ def explain(
     console.print(
         f"[bold]{title}[/] for a {told.tier}, place {(told.rank or 0) + 1} of the candidates ({told.source}): {verdict}"
     )
-    grid = Grid("rule", "family", "verdict", "value", "limit", "what would change it")
+    grid = Grid("rule", "verdict", "value", "limit", "what would change it")
+    grid.columns[0].no_wrap = True
     for rule in sorted(told.rules, key=lambda r: (not r.withheld, r.withheld is None)):
         word = "-" if rule.withheld is None else ("[red]withheld[/]" if rule.withheld else "passed")
         if rule.enforce == "shadow":
             word += " (shadow)"
-        grid.add_row(rule.rule, rule.family, word, _number(rule.value), _number(rule.limit), rule.remedy or "")
+        grid.add_row(rule.rule, word, _number(rule.value), _number(rule.limit), rule.remedy or "")
     console.print(grid)
     console.print(f"to the shopper: {told.to_shopper}")
 
@@ -472,9 +476,27 @@ def _show(slate: Any, engine: Any) -> None:
         title = engine.bundle.titles[engine.gate.catalogue.row_of[item.item_id]]
         grid.add_row(str(place), item.item_id, title, item.source, item.why)
     console.print(grid)
-    console.print("withheld: " + (", ".join(f"{r} {c}" for r, c in slate.withheld.items()) or "nothing"))
+    console.print(f"withheld: {_counts(slate.withheld)}")
     if slate.closed:
         console.print(f"the profile was left alone: {', '.join(slate.closed)}")
+
+
+def _counts(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{reason} {count:,}" for reason, count in counts.items()) or "nothing"
+
+
+def _tell_rare(bundle: Bundle) -> None:
+    """Warn where most of the catalogue was bought by too few to be suggested: slates stay short."""
+    from boundary.rules.personal import LowSupport
+
+    products = ~bundle.catalogue.gesture
+    least = max((rule.k or 0 for rule in bundle.policy.rules.values() if isinstance(rule, LowSupport)), default=0)
+    rare, size = int((bundle.support[products] < least).sum()), int(products.sum())
+    if rare > size // 2 and size - rare < ENOUGH:
+        console.print(
+            f"[yellow]catalogue:[/] {rare:,} of {size:,} items have fewer than {least} buyers and can only be explored, so "
+            "slates stay short; the policy's rules.low_support.k says how many are asked for"
+        )
 
 
 def _tell_idle(taxonomy: Any, catalogue: Any) -> None:

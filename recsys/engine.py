@@ -6,7 +6,7 @@ import datetime as dt
 import logging
 import threading
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -458,7 +458,7 @@ class Engine:
         due = forgotten.retrain_by
         return {
             "bundle": None if state.bundle.path is None else str(state.bundle.path),
-            "facts": state.bundle.facts,
+            "facts": _readable(state.bundle.facts),
             "policy": {"name": state.policy.name, "digest": state.policy.digest},
             "ledger": self._ledger_state(moment),
             "beside": None if self.beside is None else {"digest": self.beside.policy.digest, **self.beside.counts},
@@ -634,6 +634,12 @@ def open_or_down(url: str, *, keep_days: float) -> Ledger:
     except LedgerError as error:
         log.warning("ledger is down: %s", type(error).__name__)
     return ledger
+
+
+def _readable(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a bundle's facts with moments as ISO 8601 tells them and tiers by name."""
+    told = {name: iso(value) if name.endswith("_for") else value for name, value in facts.items()}
+    return told | ({"tiers": dict(zip(TIER_NAMES, facts["tiers"], strict=True))} if "tiers" in facts else {})
 
 
 def _state(bundle: Bundle, policy: Policy) -> State:

@@ -101,6 +101,10 @@ class LowSupport(Personal):
     def limit(self, facts: View) -> Values | None:  # noqa: ARG002
         return self.k
 
+    def remedy(self, facts: Facts) -> str | None:
+        missing = int(np.ceil((self.k or 0) - float(facts.item("support")[0])))
+        return f"if {missing} more shopper{'s' if missing != 1 else ''} bought it"
+
 
 class TooClose(Personal, Measured):
     """The suggestion fits this shopper so much better than anybody else that it shows how well they are known."""
