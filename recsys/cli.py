@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -527,10 +528,14 @@ def _tuned(shop: Any, *, taxonomy: Any, policy: Any, trials: int, seed: int, now
     """Search model and settings by later weeks, print the best trials, and return the choice."""
     from recsys.shop import Choice, tune_shop
 
-    with _steps("Tuning on later weeks") as tell:
+    def told(done: int, of: int, figure: float, now: str) -> str:
+        words = f"{done} of {of}" + (f", now {now}" if now else "")
+        return words if math.isnan(figure) else f"{words}, best NDCG@20 {figure:.4f}"
+
+    with _steps("Tuning") as tell:
         best = tune_shop(
             shop, taxonomy=taxonomy, policy=policy, trials=trials, seed=seed, now=now, model=model,
-            progress=lambda done, of, figure: tell(f"{done} of {of}, best NDCG@20 {figure:.4f}", done / of),
+            progress=lambda done, of, figure, now: tell(told(done, of, figure, now), done / of),
         )  # fmt: skip
     grid = Grid("model", "half-life", "NDCG@20", "seconds", "settings")
     for row in best.table.sort("ndcg", descending=True).head(10).iter_rows(named=True):

@@ -208,7 +208,7 @@ def tune_shop(
     seed: int,
     now: int,
     model: str = "",
-    progress: Callable[[int, int, float], None] | None = None,
+    progress: Callable[[int, int, float, str], None] | None = None,
 ) -> Tuned:
     """Search model and settings on what the first 80 % of the weeks admit, judged by the discoveries of the rest.
 

@@ -34,7 +34,7 @@ COLUMNS = {
 }
 HALF_LIVES = (30, 60, 90, 180, 365, None)  # days
 Weigh = Callable[[Weighing], csr_matrix]
-Tell = Callable[[int, int, float], None]  # trials done, trials in all, best figure so far
+Tell = Callable[[int, int, float, str], None]  # trials done, trials in all, best figure (NaN before any), model now
 Space = Callable[["optuna.Trial"], dict[str, Any]]
 
 
@@ -160,7 +160,7 @@ def tune(
         half_lives: days to try; None = age does not matter.
         within: (I,) bool, items ranked; None = all that are trained on.
         starts: Optuna's parameters of the first trials; of a model or half-life that is not searched they are left out.
-        progress: is told after each trial.
+        progress: is told before each trial, which model is tried, and at the end, when none is.
 
     Raises:
         ModelError: no trial is asked for.
@@ -184,10 +184,15 @@ def tune(
     def weighing_of(days: float | None) -> Weighing:
         return Weighing(dict(kinds), None if days is None else timedelta(days=days))
 
+    def say(now: str) -> None:
+        if progress is not None:
+            progress(len(rows), trials, max((row["ndcg"] for row in rows), default=float("nan")), now)
+
     def attempt(trial: optuna.Trial) -> float:
         name = trial.suggest_categorical("model", list(models))
         days = trial.suggest_categorical("half_life_days", list(half_lives))
         settings = models[name](trial)
+        say(name)
         if days not in matrices:
             matrices[days] = weigh(weighing_of(days))
         started = time.perf_counter()
@@ -204,8 +209,6 @@ def tune(
                 "seconds": time.perf_counter() - started,
             }
         )
-        if progress is not None:
-            progress(len(rows), trials, max(row["ndcg"] for row in rows))
         return figure
 
     try:
@@ -214,6 +217,7 @@ def tune(
             if start["model"] in models and start["half_life_days"] in half_lives:
                 study.enqueue_trial(dict(start))
         study.optimize(attempt, n_trials=trials)
+        say("")
     finally:
         optuna.logging.set_verbosity(before)
     table = pl.DataFrame(rows, schema=COLUMNS).sort("ndcg", descending=True, maintain_order=True)

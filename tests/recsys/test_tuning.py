@@ -53,6 +53,26 @@ def test_the_same_seed_searches_the_same_way():
     assert isinstance(first.weighing, Weighing)
 
 
+def test_each_trial_is_told_before_it_begins():
+    """What is tried, how many are done, and the best so far, which never falls; at the end nothing is tried."""
+    before, later = boards()
+    said = []
+    found = tune(
+        lambda _: before, later, before, trials=3, seed=1, kinds={"purchase": 1.0}, k=5, half_lives=(None,),
+        models={"ease": SPACES["ease"]}, progress=lambda *words: said.append(words),
+    )  # fmt: skip
+    assert [(done, of, now) for done, of, _, now in said] == [
+        (0, 3, "ease"),
+        (1, 3, "ease"),
+        (2, 3, "ease"),
+        (3, 3, ""),
+    ]
+    best = [figure for _, _, figure, _ in said]
+    assert np.isnan(best[0])
+    assert best[1:] == sorted(best[1:])
+    assert best[-1] == found.figure
+
+
 def test_no_trials_are_refused():
     """At least one is needed."""
     with pytest.raises(ModelError, match="`trials` must be at least 1 but got 0"):
