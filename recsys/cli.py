@@ -527,6 +527,7 @@ def _ledger_of(bundle: Path, given: str) -> str | None:
 def _tuned(shop: Any, *, taxonomy: Any, policy: Any, trials: int, seed: int, now: int, model: str) -> Choice:
     """Search model and settings by later weeks, print the best trials, and return the choice."""
     from recsys.shop import Choice, tune_shop
+    from recsys.tuning import words_of
 
     def told(done: int, of: int, figure: float, now: str) -> str:
         words = f"{done} of {of}" + (f", now {now}" if now else "")
@@ -540,7 +541,9 @@ def _tuned(shop: Any, *, taxonomy: Any, policy: Any, trials: int, seed: int, now
     grid = Grid("model", "half-life", "NDCG@20", "seconds", "settings")
     for row in best.table.sort("ndcg", descending=True).head(10).iter_rows(named=True):
         days = "none" if row["half_life_days"] is None else f"{row['half_life_days']:g} d"
-        grid.add_row(row["model"], days, f"{row['ndcg']:.4f}", f"{row['seconds']:.1f}", row["settings"])
+        grid.add_row(
+            row["model"], days, f"{row['ndcg']:.4f}", f"{row['seconds']:.1f}", words_of(json.loads(row["settings"]))
+        )
     console.print(grid)
     return Choice(best.model, best.settings, best.weighing, seed)
 

@@ -229,3 +229,24 @@ def tune(
         figure=best["ndcg"],
         table=table,
     )
+
+
+def words_of(settings: Mapping[str, Any]) -> str:
+    """Return a model's settings as people read them, numbers to three digits; a blend's parts one a line.
+
+    Example:
+        >>> words_of({"factors": 128, "ridge": 0.00116876848546411})
+        'factors 128, ridge 0.00117'
+        >>> print(words_of({"parts": [{"model": "als", "weight": 0.8861, "factors": 64}, {"model": "ease", "weight": 1}]}))
+        0.886 als: factors 64
+        1 ease
+    """
+    if "parts" in settings:
+        lines = []
+        for part in settings["parts"]:
+            own = words_of({name: value for name, value in part.items() if name not in {"model", "weight"}})
+            lines.append(f"{part['weight']:.3g} {part['model']}" + (f": {own}" if own else ""))
+        return "\n".join(lines)
+    return ", ".join(
+        f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}" for name, value in settings.items()
+    )

@@ -85,6 +85,21 @@ def test_a_taxonomy_that_protects_nobody_is_told(run: Run, tables: Path, tmp_pat
     assert (code, told in said, "nothing here counts as sensitive" in said.replace("\n", " ")) == (0, True, True)
 
 
+def test_a_tuned_fit_prints_its_trials_and_keeps_the_best(run: Run, tables: Path, tmp_path: Path):
+    """As many rows as trials, settings in words, and the bundle's model is that of the first row."""
+    code, told, _ = run(
+        "fit", "--data", tables, "--taxonomy", tables / "families.toml", "--policy", tables / "rules.toml", "--tune", 2,
+        "--model", "spectral", "--out", tmp_path / "bundle",
+    )  # fmt: skip
+    rows = [line for line in told.splitlines() if line.startswith(("│ spectral", "| spectral"))]
+    assert (code, len(rows)) == (0, 2)
+    best, other = (float(row.replace("|", "│").split("│")[3]) for row in rows)
+    assert best >= other
+    assert "factors 256" in told
+    kept = Bundle.load(tmp_path / "bundle").model
+    assert (kept.name, f"factors {kept.settings['factors']}" in rows[0]) == ("spectral", True)
+
+
 def test_the_ledger_is_used_unless_none_is_wanted(run: Run, bundle: Bundle, tmp_path: Path):
     """Beside the bundle by default; with none everybody gets the crowd shelf, and is told so."""
     home = bundle.save(tmp_path / "bundle")
