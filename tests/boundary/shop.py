@@ -293,10 +293,16 @@ def random_world(seed: int, *, users: int = 3, items: int = 12, rows: int = 8, n
         for name in ids
         if rng.random() < 0.9
     ]  # fmt: skip
+    nowhere = (-1, items, items + 7)[seed % 3]  # before the shop's items, just beyond them, or far
+
+    def somewhere() -> int:
+        found = int(rng.integers(-1, items))
+        return nowhere if found < 0 else found
+
     past = [
         [
             (
-                int(rng.integers(-1, items)), int(rng.integers(0, 4)), now - int(rng.integers(-1, 130) * DAY),
+                somewhere(), int(rng.integers(0, 4)), now - int(rng.integers(-1, 130) * DAY),
                 float(rng.choice([0.0, 1.0, 2.0, np.nan])), 1.0,
             )
             for _ in range(rng.integers(0, 14))
@@ -306,7 +312,7 @@ def random_world(seed: int, *, users: int = 3, items: int = 12, rows: int = 8, n
     entries = [
         [
             (
-                int(rng.integers(-1, items)), int(rng.choice(5, p=[0.8, 0.08, 0.04, 0.04, 0.04])),
+                somewhere(), int(rng.choice(5, p=[0.8, 0.08, 0.04, 0.04, 0.04])),
                 str(rng.choice(["home", "email", "push"])), now - int(rng.integers(-1, 12 * 24) * HOUR),
                 int(rng.integers(0, 4)),
             )
@@ -321,12 +327,12 @@ def random_world(seed: int, *, users: int = 3, items: int = 12, rows: int = 8, n
     block = Candidates.of(
         ids,
         np.concatenate([[0], np.cumsum(widths)]),
-        item_row=np.where(item_row == items, items + 7 * (seed % 2), item_row),  # just beyond the shop, or far
+        item_row=np.where(item_row == items, items + 7 * (seed % 2), item_row),
         score=np.where(rng.random(size) < 0.05, rng.choice([np.nan, np.inf, -3.4e38]), rng.normal(size=size)),
         source=rng.choice(6, size, p=[0.5, 0.2, 0.15, 0.05, 0.08, 0.02]),
         closeness=rng.normal(1.5, 1.5, size) * unsure,
         trace_share=rng.random(size) * unsure,
-        evidence_row=rng.integers(-1, items, size),
+        evidence_row=[somewhere() for _ in range(size)],
     )
     return World(
         things,

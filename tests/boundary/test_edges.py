@@ -442,6 +442,43 @@ def test_broken_rules_about_shoppers_break_on_their_shoppers_alone() -> None:
     assert [verdict.reasons(row) for row in range(2)] == [[], ["rule_error"]]
 
 
+@pytest.mark.parametrize(
+    ("terms", "reason"), [({"consent": ["email"]}, "no_consent"), ({"opted_out": True}, "opted_out")]
+)
+def test_who_did_not_agree_is_not_remembered_in_any_tier(terms: dict[str, Any], reason: str) -> None:
+    """Whatever tier somebody has put them in, and whatever else stands against the event."""
+    world = one_row(shopper=terms)
+    regular = replace(world.meet(DEFAULT), tier=np.array([Tier.REGULAR], np.uint8))
+    admitted = Gate(world.catalogue, DEFAULT).admit(history([event(0), event(-1)]), regular, now=NOW)
+    assert not admitted.mask.any()
+    assert admitted.counts[reason] == 2
+
+
+class OfMessages(Picky):
+    def value(self, facts: Any) -> Values:
+        return facts.of_shopper(facts.messages(("home",), 7.0)[0])
+
+
+def test_a_rule_that_is_asked_sees_what_the_ledger_holds() -> None:
+    """Also where the block's shoppers are of two tiers, and it is asked about some of them."""
+    things = catalogue([item("a"), item("why", category="tea")])
+    block = Candidates.of(["ann", "bob"], [0, 1, 2], item_row=[0, 0], score=[1, 1], source=[1, 1])
+    people = customers([customer("ann"), customer("bob", consent=[])], ["ann", "bob"])
+    past = history([event(1, ago=(30 + n) * DAY) for n in range(9)], [])
+    world = World(things, block, people, past, exposures([shown(1)], []))
+    rules = with_rule(OfMessages(enforce="enforce", sources=("crowd",)))
+    assert set(world.meet(rules).tier.tolist()) == {Tier.REGULAR, Tier.GUEST}
+    assert [world.screen(rules).reasons(row) for row in range(2)] == [["too_close"], []]
+
+
+def test_families_may_be_named_one_by_one() -> None:
+    """The others are not withheld by this rule."""
+    for family, category, other in (("health", "medicine", "nappies"), ("baby", "nappies", "medicine")):
+        rules = only("sensitive_category", sensitive_category__families=[family])
+        assert reasons(one_row({"category": category}), rules) == ["sensitive_category"]
+        assert reasons(one_row({"category": other}), rules) == []
+
+
 def test_an_answer_of_another_shape_is_no_answer() -> None:
     """It is asked again row by row; a quota without terms breaks on every row."""
     verdict = three_rows().screen(with_rule(Shapeless(enforce="enforce", sources=("crowd",))))

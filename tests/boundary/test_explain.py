@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from shop import DAY, DEFAULT, HOUR, NOW, World, event, one_row, policy, shown
+from shop import DAY, DEFAULT, HOUR, MINUTE, NOW, World, event, one_row, policy, shown
 
 from boundary import Policy
 from boundary.explain import RuleVerdict, explain_row, for_shopper
@@ -50,11 +50,13 @@ MAILS = [shown(1, ago=(17 + n) * HOUR, surface="email", slate=n) for n in range(
         ("item_cap", "in 6 days", lambda: one_row(entries=LAST), {}),
         ("item_cap", "in 1 hour", lambda: one_row(entries=[shown(0, ago=7 * DAY - n, slate=n) for n in (1, 2, 3)]), {}),
         ("item_cap", "in 5 days", lambda: one_row(entries=[*LAST[1:], shown(0, ago=2 * DAY), shown(0, ago=6 * DAY)]), {}),
+        ("item_cap", "in 6 days", lambda: one_row(entries=[*LAST, shown(0, ago=8 * DAY), shown(0, ago=90 * DAY)]), {}),
         ("category_cap", "in 4 days", lambda: one_row(entries=[shown(0, ago=3 * DAY, slate=n) for n in range(20)]), {}),
         ("category_cap", "in 2 days", lambda: one_row({"category": "z"}, entries=SPREAD), {}),
         ("surface_cap", "within 1 day", lambda: one_row(row=CROWD, entries=MAILS), MAIL),
         ("channel_gap", "in 6 hours", lambda: one_row(row=CROWD, entries=[shown(1, ago=10 * HOUR, surface="push")]), MAIL),
         ("quiet_hours", "in 7 hours", lambda: one_row(row=CROWD), MAIL | {"now": NOW + 11 * HOUR}),
+        ("quiet_hours", "in 8 hours", lambda: one_row(row=CROWD), MAIL | {"now": NOW + 11 * HOUR - MINUTE}),
         ("dismissed", "in 5 days", lambda: one_row(events=[event(0, kind="dismiss", ago=2 * DAY)]), {}),
         ("dismissed", "in 12 days", lambda: one_row(events=[event(0, kind="dismiss", ago=n * DAY) for n in (2, 3)]), {}),
         ("fatigued", "if you looked at it", lambda: one_row(entries=[shown(0, ago=(9 + n) * DAY) for n in range(10)]), {}),

@@ -10,7 +10,21 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from shop import DAY, DEFAULT, HOUR, NOW, World, customer, customers, event, exposures, history, random_world, shown
+from shop import (
+    DAY,
+    DEFAULT,
+    HOUR,
+    NOW,
+    World,
+    customer,
+    customers,
+    event,
+    exposures,
+    history,
+    one_row,
+    random_world,
+    shown,
+)
 from test_laws import long_lists, policies, shops, spending, worlds
 
 from boundary import Candidates, Context, Policy, kernel
@@ -442,6 +456,28 @@ def test_an_event_of_no_kind_is_neither_interest_nor_refusal(world: World, code:
             for w in (there, gone)
         )
         np.testing.assert_array_equal(one, other)
+
+
+def test_the_next_shopper_was_shown_nothing_of_the_last_one() -> None:
+    """What is measured of one list leaves nothing to the next."""
+    said = [shown(0, kind="dismiss", ago=8 * DAY)]
+    for first, second in (([shown(0)], said), ([*said, shown(0)] * 3, [shown(1)]), ([shown(1)], [*said, shown(1)])):
+        rows = Candidates.of(["ann", "bob"], [0, 1, 2], item_row=[0, 0], score=[1, 1], closeness=[1, 1], trace_share=[0, 0], evidence_row=[1, 1])  # fmt: skip
+        mine = [event(1, ago=(100 + n) * DAY) for n in range(9)]
+        world = replace(
+            one_row(), candidates=rows, customers=customers([customer("ann"), customer("bob")], ["ann", "bob"]),
+            history=history([*mine, event(0, kind="view"), event(0, ago=2 * DAY)], mine), exposures=exposures(first, second),
+        )  # fmt: skip
+        facts, alone = facts_of(world), facts_of(world.take([1]))
+        for kind in range(kernel.HURRIED + 1):
+            measure = Measure(kind, 0, 7, 2, 28)
+            assert facts.measure(measure)[1] == alone.measure(measure)[0], kind
+
+
+def test_what_was_bought_the_moment_it_was_viewed_is_not_followed() -> None:
+    """It is not pursued: it was bought."""
+    world = one_row(events=[event(0, kind="view", ago=60 * DAY), event(0, ago=60 * DAY)])
+    assert facts_of(world).measure(Measure(kernel.FOLLOWED, 0)).tolist() == [math.inf]
 
 
 def test_items_far_down_the_catalogue_are_told_apart() -> None:

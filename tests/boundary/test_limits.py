@@ -121,6 +121,16 @@ def test_complaints_of_a_guest_ease_nothing_but_messages() -> None:
     assert facts.ease(Family.FREQUENT) == 1
     assert facts.ease(Family.FREQUENT, guests=True) == 0.75
     assert facts.eases.tolist() == [[1], [1], [1]]
+    all_said = [shown(-1, kind=kind, ago=0) for kind in ("too_pushy", "too_often", "too_personal")]
+    nothing_left = only().replace({"feedback.step": 1.0, "feedback.most": 1})
+    assert facts_of(one_row(shopper={"consent": []}, entries=all_said), nothing_left).eases.tolist() == [[1], [1], [1]]
+
+
+def test_a_gap_is_told_in_days_from_a_day_on() -> None:
+    """Twenty-five hours are two days."""
+    world = one_row(row={"source": "crowd"}, entries=[shown(1, surface="push", ago=10 * HOUR)], **MAIL)
+    for hours, told in ((35, "in 2 days"), (34, "in 1 day"), (33, "in 23 hours")):
+        assert policy(channel_gap__hours=hours).rules["channel_gap"].remedy(facts_of(world)) == told
 
 
 def test_one_value_a_shopper_goes_to_that_shoppers_rows() -> None:
@@ -156,6 +166,14 @@ def test_complaints_take_no_more_than_all(step: float, most: int) -> None:
     verdict = world.screen(rules)
     assert verdict.kept[3:].all()
     assert verdict.kept[:3].sum() <= left
+
+
+@pytest.mark.parametrize(("days", "told"), [(666, ["channel_gap"]), (668, [])])
+def test_the_longest_gap_is_a_thousand_times_the_shortest(days: int, told: list[str]) -> None:
+    """Sixteen hours, where complaints have left nothing of the limit."""
+    gap = only("channel_gap").replace({"feedback.step": 1.0, "feedback.most": 1})
+    entries = [COMPLAINT, shown(1, surface="push", ago=days * DAY)]
+    assert one_row(row={"source": "crowd"}, entries=entries, **MAIL).screen(gap).reasons(0) == told
 
 
 @pytest.mark.parametrize(("ramp", "waits"), [(0, False), (0.5, True), (1, True), (28, True)])

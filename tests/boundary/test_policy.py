@@ -42,6 +42,7 @@ MISTAKES: list[tuple[str, Any, str]] = [
     ("rules.item_cap.times", -1, 'rules.item_cap.times must be at least 0 or "none" but got -1'),
     ("rules.item_cap.times", 1.5, 'rules.item_cap.times must be a whole number or "none" but got 1.5'),
     ("rules.item_cap.times", True, 'rules.item_cap.times must be a whole number or "none" but got true'),
+    ("rules.item_cap.times", "öfter", 'rules.item_cap.times must be a whole number or "none" but got "öfter"'),
     ("rules.item_cap.times", "often", 'rules.item_cap.times must be a whole number or "none" but got "often"'),
     ("rules.item_cap.times", 1_000_000_001, 'rules.item_cap.times must be at most 1000000000 or "none" but got 1000000001'),
     ("rules.promoted_gap.slots", 1001, "rules.promoted_gap.slots must be at most 1000 but got 1001"),
@@ -118,11 +119,49 @@ def test_every_mistake_is_told_at_once() -> None:
     starts = [
         "tiers.newcomer is missing", "tiers.regular is missing", "tiers.vip is no tier", "rules.a.b must have a name",
         "rules.c has no reason code", "rules.d has no reason code", "rules.item_cap.times must be at least 0",
-        "rules.item_cap.days must be at least 0", "overrides.surface.a.b must be a word",
+        "rules.item_cap.days must be at least 0", "rules.item_cap.enforce is missing", "rules.item_cap.sources is missing",
+        "overrides.surface.a.b must be a word",
         "overrides.surface.c.d must be a word", "overrides.place is none", "overrides.spot is none",
     ]  # fmt: skip
     for start in starts:
         assert sum(line.startswith(start) for line in caught.value.mistakes) == 1, start
+    assert len(caught.value.mistakes) == len(starts), caught.value.mistakes
+
+
+@pytest.mark.parametrize("name", ["a_cap", "z_cap"])
+def test_a_second_rule_of_a_reason_survives_the_round_trip(name: str) -> None:
+    """Under whatever name, before or after its reason in the alphabet."""
+    whole = DEFAULT.to_dict()
+    whole["rules"][name] = whole["rules"]["item_cap"] | {"reason": "item_cap", "times": 7}
+    rules = Policy.from_dict(whole)
+    assert Policy.parse(rules.to_toml()).to_dict() == rules.to_dict()
+    assert (rules.rules[name].reason, rules.rules[name].times) == ("item_cap", 7)
+
+
+def test_every_part_and_every_word_is_in_the_digest() -> None:
+    """Sources, families, kinds of evidence and surfaces: other words, another policy; another order, the same."""
+    changes = [
+        {"rules.item_cap.sources": ["personal"]}, {"rules.item_cap.sources": ["crowd"]},
+        {"rules.item_cap.surfaces": ["home"]}, {"rules.item_cap.surfaces": ["email"]},
+        {"rules.sensitive_category.families": ["baby"]}, {"rules.sensitive_category.families": ["health"]},
+        {"tiers.regular.evidence": ["view"]}, {"tiers.regular.evidence": ["cart"]},
+        {"admit.proxy_lift": 7.5}, {"blind.strength": 0.125}, {"feedback.step": 0.125}, {"ledger.release_minutes": 7.5},
+        {"tiers.newcomer.ticket": 7.5}, {"overrides.tier.guest.item_cap.times": 1},
+    ]  # fmt: skip
+    for change in changes[8:12]:
+        assert [path for path, _, _ in DEFAULT.differences(DEFAULT.replace(change))] == list(change)
+    assert len({DEFAULT.digest, *(DEFAULT.replace(change).digest for change in changes)}) == 1 + len(changes)
+    one, other = (DEFAULT.replace({"tiers.regular.evidence": order}) for order in (["view", "cart"], ["cart", "view"]))
+    assert one.digest == other.digest
+
+
+@pytest.mark.parametrize(
+    "path", ["rules.item_cop.times", "rules.item_cap.tims", "ruls.item_cap.times", "name.x", "admit.x.y"]
+)
+def test_a_path_that_is_none_is_refused(path: str) -> None:
+    """By its own name, before anything is read."""
+    with pytest.raises(PolicyError, match=f"^default: {path} is no setting of this policy$"):
+        DEFAULT.replace({path: 1})
 
 
 @pytest.mark.parametrize(("text", "line"), [("rules = [", "is not TOML"), ("", "name must be a word but is missing")])
@@ -170,7 +209,7 @@ def test_the_schema_knows_rules_by_their_reason_and_by_other_names() -> None:
     mine = tree()["rules"]["item_cap"] | {"reason": "item_cap"}
     fine = [
         ("rules.mine", mine), ("rules.mine", mine | {"times": "none"}), ("name", "x"),
-        ("overrides.surface.email.mine", {"times": 0, "z": 2.5}), ("overrides.tier.guest.item_cap", {"times": 2}),
+        ("overrides.surface.email.mine", {"times": 0, "z": 2.5, "days": 2, "enforce": "off"}), ("overrides.tier.guest.item_cap", {"times": 2}),
         ("overrides.intent.deal.upsell", {"most": "none"}), ("tiers.regular.evidence", ["view", "purchase"]),
     ]  # fmt: skip
     wrong = [
