@@ -93,7 +93,7 @@ def measure_of_row(world: World, shoppers: Any, row: int, measure: Measure) -> f
     if kind == kernel.TRACE:
         return float(rows.trace_share[row])
     if kind == kernel.EVIDENCE:
-        return days(before(past, Kind.VIEW, Kind.CART, Kind.PURCHASE), now) if past >= 0 else math.inf
+        return days(before(past, Kind.VIEW, Kind.CART, Kind.PURCHASE), now) if 0 <= past < things.items else math.inf
     if kind == kernel.UNTOLD:
         return 0.0 if 0 <= past < things.items and things.speakable[past] else 1.0
     if kind == kernel.FOLLOWED:
