@@ -248,6 +248,7 @@ def test_two_columns_that_meet_in_one_number_stay_two() -> None:
     bits = np.array([[1, 0, 1], [0, golden, 0]], np.uint64)
     over = np.array([[1, 0], [2**64 - golden, 0]], np.uint64)  # the first has all that the second has, and more
     assert np.diff(_classes(over)[1]).any()
+    assert np.diff(_classes(over[:, ::-1].copy())[1]).any()
     first, same = _classes(bits)
     assert same[0] == same[2] != same[1]
     assert (bits[:, first[same]] == bits).all()

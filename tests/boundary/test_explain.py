@@ -155,6 +155,8 @@ def test_staff_see_value_and_limit() -> None:
     assert (crowd["too_close"].withheld, crowd["owned"].withheld) == (None, None)
     assert explained(one_row(row=CROWD), n=0)["slate_full"].withheld
     shadow = explained(one_row(entries=LAST), policy(item_cap__enforce="shadow"))["item_cap"]
+    uncapped = explained(one_row(), policy(too_close__most="none"))["too_close"]
+    assert (uncapped.withheld, uncapped.value, uncapped.limit) == (False, 0.0, None)
     strange = explained(one_row(row={"source": 255}))
     assert strange["not_a_candidate"].withheld
     assert (shadow.withheld, shadow.value, shadow.remedy, shadow.enforce) == (True, 4.0, "in 6 days", "shadow")

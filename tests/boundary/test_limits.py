@@ -168,6 +168,23 @@ def test_complaints_take_no_more_than_all(step: float, most: int) -> None:
     assert verdict.kept[:3].sum() <= left
 
 
+def test_a_message_counts_while_a_part_of_it_lies_in_the_window() -> None:
+    """Its first item was shown exactly a day ago, the second one later."""
+    entries = [shown(1, surface="email", ago=DAY, slate=7), shown(0, surface="email", ago=DAY - 1, slate=7)]
+    world = one_row(row={"source": "crowd"}, entries=entries, **MAIL)
+    assert world.screen(only("surface_cap", surface_cap__times=1)).reasons(0) == ["surface_cap"]
+    assert replace(world, history=history([])).screen(only("surface_cap", surface_cap__times=2)).reasons(0) == []
+
+
+@pytest.mark.parametrize(
+    ("lasts", "hours", "early"), [(0.5, 9, True), (0.5, 10, False), (0.25, 4, True), (0.25, 5, False)]
+)
+def test_what_lasts_hours_is_needed_again_in_hours(lasts: float, hours: int, early: bool) -> None:
+    """Before four fifths of its cycle, however short that is."""
+    world = one_row({"replenish_days": lasts}, events=[event(0, ago=hours * HOUR)])
+    assert world.screen(only("replenish_early")).reasons(0) == (["replenish_early"] if early else [])
+
+
 @pytest.mark.parametrize(("days", "told"), [(666, ["channel_gap"]), (668, [])])
 def test_the_longest_gap_is_a_thousand_times_the_shortest(days: int, told: list[str]) -> None:
     """Sixteen hours, where complaints have left nothing of the limit."""

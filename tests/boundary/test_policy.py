@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,10 @@ MISTAKES: list[tuple[str, Any, str]] = [
     ("rules.item_cap.times", 1_000_000_001, 'rules.item_cap.times must be at most 1000000000 or "none" but got 1000000001'),
     ("rules.promoted_gap.slots", 1001, "rules.promoted_gap.slots must be at most 1000 but got 1001"),
     ("rules.upsell.most", 2e9, 'rules.upsell.most must be at most 1000000000 or "none" but got 2000000000.0'),
+    ("rules.upsell.most", float("nan"), 'rules.upsell.most must be a finite number or "none" but got NaN'),
+    ("tiers.regular.purchases", 2_000_000_000, "tiers.regular.purchases must be at most 1000000000 but got 2000000000"),
+    ("rules.item_cap.times", [], 'rules.item_cap.times must be a whole number or "none" but got []'),
+    ("rules.quiet_hours.tims", 3, "rules.quiet_hours.tims is no setting of this part; there are enforce, sources, surfaces, start, end"),
     ("rules.sensitive_proxy.z", -1, 'rules.sensitive_proxy.z must be at least 0 or "none" but got -1'),
     ("rules.item_cap.days", -0.5, "rules.item_cap.days must be at least 0 but got -0.5"),
     ("rules.item_cap.days", 3661, "rules.item_cap.days must be at most 3660 but got 3661"),
@@ -114,12 +119,13 @@ def test_every_mistake_is_told_at_once() -> None:
     wrong = tree() | {"tiers": {"vip": {}}, "overrides": {"surface": {"a.b": {}, "c.d": {}}, "place": {}, "spot": {}}}
     wrong["rules"] = {"a.b": {}, "c": {}, "d": 7, "item_cap": {"times": -1, "days": -1}} | wrong["rules"]
     wrong["rules"]["item_cap"] = {"times": -1, "days": -1}
+    wrong["rules"]["sensitive_category"] |= {"families": 7, "much": 1}
     with pytest.raises(PolicyError) as caught:
         Policy.from_dict(wrong)
     starts = [
         "tiers.newcomer is missing", "tiers.regular is missing", "tiers.vip is no tier", "rules.a.b must have a name",
         "rules.c has no reason code", "rules.d has no reason code", "rules.item_cap.times must be at least 0",
-        "rules.item_cap.days must be at least 0", "rules.item_cap.enforce is missing", "rules.item_cap.sources is missing",
+        "rules.item_cap.days must be at least 0", "rules.item_cap.enforce is missing", "rules.sensitive_category.families must be", "rules.sensitive_category.much is no setting", "rules.item_cap.sources is missing",
         "overrides.surface.a.b must be a word",
         "overrides.surface.c.d must be a word", "overrides.place is none", "overrides.spot is none",
     ]  # fmt: skip
@@ -136,6 +142,18 @@ def test_a_second_rule_of_a_reason_survives_the_round_trip(name: str) -> None:
     rules = Policy.from_dict(whole)
     assert Policy.parse(rules.to_toml()).to_dict() == rules.to_dict()
     assert (rules.rules[name].reason, rules.rules[name].times) == ("item_cap", 7)
+
+
+def test_of_two_overrides_without_a_stricter_one_the_later_counts() -> None:
+    """An hour at which the night begins is neither: the intent is asked after the surface."""
+    rules = DEFAULT.replace(
+        {"overrides.surface.email.quiet_hours.start": 20, "overrides.intent.deal.quiet_hours.start": 23}
+    )
+    start = rules.rules_for(surface="email", intent="deal", tier=Tier.REGULAR)["quiet_hours"].start
+    assert (start, rules.rules_for(surface="email", intent="browse", tier=Tier.REGULAR)["quiet_hours"].start) == (
+        23,
+        20,
+    )
 
 
 def test_every_part_and_every_word_is_in_the_digest() -> None:
@@ -199,7 +217,7 @@ def test_the_schema_is_one_and_refuses_what_the_check_refuses() -> None:
     schema.check_schema(json_schema())
     blind = {"overrides.surface.email.cap", "rules.sensitive_category.families", "overrides"}
     for path, value, _ in MISTAKES:
-        if path not in blind and value != float("inf"):
+        if path not in blind and not (isinstance(value, float) and not math.isfinite(value)):
             assert not schema.is_valid(changed(path, value)), (path, value)
 
 

@@ -3,7 +3,7 @@
 Cosmic Ray (``pip install cosmic-ray``) makes most mutants. Its own runner starts Python anew for each, which takes many
 seconds; here the tests are loaded once, with the kernels uncompiled, and each mutant takes the place of the function's
 code while those tests run that reach its lines, likeliest first, until one fails. That test must pass again without the
-mutant, or the run ends. Shops that the mutant has no part in are built once. Laws draw few examples and do not shrink,
+mutant, or it is left out. Shops that the mutant has no part in are built once. Laws draw few examples and do not shrink,
 and what lived through ``--seconds`` of tests has survived for now: ``--again`` looks once more at that, with more of
 both. With ``--out`` a run goes on where the last one ended, what the tests reach is looked up once a tree, and
 ``--part 1/2`` beside ``--part 2/2`` uses two processors.
