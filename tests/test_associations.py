@@ -340,6 +340,13 @@ def test_an_entry_stored_twice_is_one_purchase():
     np.testing.assert_array_equal(found.lift, expected.lift)
     np.testing.assert_array_equal(found.z, expected.z)
     assert found.lift.any()
+    wide = odd.astype(np.float64)
+    before = [part.copy() for part in (wide.data, wide.indices, wide.indptr)]
+    learn_proxies(wide, told, **terms)
+    for part, copy in zip((wide.data, wide.indices, wide.indptr), before, strict=True):
+        np.testing.assert_array_equal(part, copy)
+    with pytest.raises(ValueError, match="`labels` must have two dimensions, users and families, but got 3"):
+        learn_proxies(plain, [[[1]]] * 4, **terms)
 
 
 def test_a_file_that_would_run_is_refused(tmp_path: Path):

@@ -284,6 +284,28 @@ def test_iso_times_are_read_as_utc(text: str, hour: int) -> None:
     assert read_table(frame_of("events", {"at": text}), "events").rows["at"][0].hour == hour
 
 
+def test_blank_text_is_nothing_where_nothing_may_stand() -> None:
+    """A brand of spaces is no brand; letters keep the spaces around them."""
+    lines = [frame_of("catalogue", {"item_id": name, "brand": brand}) for name, brand in (("a", "  "), ("b", " x "))]
+    assert read_table(pl.concat(lines), "catalogue").rows["brand"].to_list() == [None, " x "]
+
+
+def test_rejects_go_to_files_of_two_kinds(tmp_path: Path) -> None:
+    """In folders that need not be there yet."""
+    table = read_table(frame_of("customers", {"timezone": "Berlin"}), "customers")
+    assert write_rejects(table, tmp_path / "a" / "b" / "rejects.csv").exists()
+    for name in ("rejects.arrow", "rejects", "rejects.xlsx"):
+        with pytest.raises(TableError, match=r"name it \.csv or \.parquet"):
+            write_rejects(table, tmp_path / name)
+
+
+def test_ids_that_look_like_numbers_stay_text(tmp_path: Path) -> None:
+    """Leading noughts are part of an id, in a file too."""
+    frame_of("events", {"user_id": "007", "item_id": "1e3"}).write_csv(tmp_path / "t.csv")
+    rows = read_table(tmp_path / "t.csv", "events").rows
+    assert (rows["user_id"].to_list(), rows["item_id"].to_list()) == (["007"], ["1e3"])
+
+
 @pytest.mark.parametrize(("word", "said"), [
     ("true", True), ("1", True), ("yes", True), ("YES", True), (" True ", True),
     ("false", False), ("0", False), ("no", False), ("No", False), ("maybe", None), ("2", None),

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from shop import DAY, DEFAULT, HOUR, MOMENT, NOW, catalogue, customer, customers, exposures, item, random_world, shown
 from test_laws import policies, shops, worlds
 
-from boundary import Candidates, Customers, Exposures, History, TableError, Verdict
+from boundary import Candidates, Customers, Exposures, History, TableError, Taxonomy, Verdict
 from boundary.candidates import CandidateError, check_offsets, flat
 from boundary.facts import Facts
 from boundary.plan import _classes
@@ -169,6 +169,7 @@ def test_arrays_that_fit_no_catalogue_are_refused() -> None:
     for support in ([1.0, 2.0, 3.0], [[1.0, 2.0]], 1.0):
         with pytest.raises(TableError, match=r"support must be of shape \(2,\) but is of "):
             catalogue([item("a"), item("b")], support=support)
+    assert catalogue([item("a"), item("b")], taxonomy=Taxonomy(entries=()), lift=[], z=[]).proxy_lift.shape == (0, 2)
     for support in ([1.0], 1.0):
         with pytest.raises(TableError, match=r"support must be of shape \(0,\) but is of "):
             catalogue([], support=support)
@@ -185,6 +186,7 @@ def test_what_a_shop_does_not_say_counts_against_showing() -> None:
     )  # fmt: skip
     assert things.promoted.tolist() == [True, False, False, False, False]
     assert things.tracker.tolist() == [True, False, True, True, True]
+    assert catalogue([item("a", conditions="?")]).conditions.tolist() == [True]
     assert things.conditions.tolist() == [False, False, True, False, False]
     assert things.unclassified.tolist() == [False, False, False, False, True]
     assert things.speakable.tolist() == [True, True, True, True, False]
@@ -254,7 +256,18 @@ def test_two_columns_that_meet_in_one_number_stay_two() -> None:
     assert (bits[:, first[same]] == bits).all()
 
 
+def test_columns_that_a_kernel_wrote_are_taken_as_they_are() -> None:
+    """In the order of the columns, offsets first."""
+    block = random_world(3).candidates
+    names = ("offsets", "item_row", "score", "source", "closeness", "trace_share", "evidence_row", "propensity")
+    again = Candidates.written(block.user_ids, *(getattr(block, name) for name in names))
+    assert again.user_ids is block.user_ids
+    for name in names:
+        assert getattr(again, name) is getattr(block, name)
+
+
 def test_a_lone_number_is_a_column_of_one() -> None:
+    assert flat(np.array(5, np.int32), np.int32).shape == flat(np.array(0.5, np.float32), np.float32).shape == (1,)
     assert flat(5, np.int32).shape == flat(np.float32(0.5), np.float32).shape == (1,)
 
 
@@ -269,6 +282,8 @@ def test_whole_numbers_stay_exact_and_what_does_not_fit_is_none() -> None:
     assert flat([255, 256, -1], np.uint8).tolist() == [255, 255, 255]
     locked, strided = np.arange(4, dtype=np.int32), np.arange(8, dtype=np.int32)[::2]
     locked.flags.writeable = False
+    for found_as, kind in ((np.int32, np.int64), (np.uint8, np.int32), (np.float64, np.float32), (np.int64, np.uint8)):
+        assert flat(np.arange(3, dtype=found_as), kind).dtype == kind
     for odd in (locked, strided, locked.astype(np.int64)[::-1]):
         found = flat(odd, np.int32)
         assert found.tolist() == odd.tolist()

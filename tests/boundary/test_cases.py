@@ -104,6 +104,17 @@ def test_events_of_a_case_may_stand_in_any_order() -> None:
     assert len(found) == 1
 
 
+@pytest.mark.parametrize(
+    ("now", "quiet"),
+    [("2026-01-15T12:00:00", True), ("2026-01-15T12:00:00Z", True), ("2026-01-15T12:00:00+02:00", False)],
+)
+def test_a_moment_without_an_offset_is_utc(now: str, *, quiet: bool) -> None:
+    """One with an offset is what it says."""
+    rules = only("quiet_hours", quiet_hours__start=12, quiet_hours__end=13, quiet_hours__sources=["personal"])
+    case = Case(says="when", allowed=True, context={"now": now})
+    assert decide(rules.replace({"rules.quiet_hours.surfaces": None}), case) == (("quiet_hours",) if quiet else ())
+
+
 def test_what_was_bought_at_one_time_is_one_basket() -> None:
     """Also where something else is told of in between: fourteen baskets, of 12.43 each."""
     bought = [{"kind": "purchase", "what": "other", "price": 50, "days": days} for days in (300, 250, 300)]
@@ -172,8 +183,10 @@ def test_mistakes_of_all_files_are_told(tmp_path: Path) -> None:
     (tmp_path / "b.toml").write_text("cases = 3")
     (tmp_path / "c.toml").write_text("[[case]]\nsays = 'x'\n[[case]]\nallowed = true\n")
     (tmp_path / "d.toml").write_text("[[case]]\nsays = 'x'\nwithheld = ['item_capp', 'ownd']\n")
+    (tmp_path / "e.toml").write_text("more = 3\n[[case]]\nsays = 'x'\nallowed = true\n")
     with pytest.raises(CaseError) as caught:
         read_cases(tmp_path)
+    assert caught.value.mistakes.pop() == "e.toml must hold [[case]] tables alone but has more"
     assert [line[:16] for line in caught.value.mistakes] == [
         "a.toml cannot be", "b.toml must hold", "c.toml: case 1: ", "c.toml: case 2: ", "d.toml: case 1: ",
     ]  # fmt: skip

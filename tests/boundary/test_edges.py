@@ -317,6 +317,11 @@ def test_the_first_door_counts_what_it_turns_away() -> None:
     admitted = Gate(things, DEFAULT).admit(past, regular, now=NOW)
     assert admitted.counts == {"sensitive_category": 1, "unknown": 3, "stale": 1, "disproportionate": 1}
     assert admitted.mask.sum() == 4
+    with pytest.raises(CandidateError, match="history must be of the block's 1 users but is of 2"):
+        Gate(things, DEFAULT).admit(history([], []), regular, now=NOW)
+    for z, turned_away in ((9, 1), (9.01, 0)):
+        counts = Gate(things, DEFAULT.replace({"admit.proxy_z": z})).admit(past, regular, now=NOW).counts
+        assert counts.get("sensitive_proxy", 0) == turned_away
     strict = DEFAULT.replace({"admit.proxy_z": 4})
     assert Gate(things, strict).admit(past, regular, now=NOW).counts["sensitive_proxy"] == 1  # the hint
     blank = replace(things, proxy_z=np.full((2, 4), np.nan, np.float32))

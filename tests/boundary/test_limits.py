@@ -10,7 +10,22 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from shop import DAY, HOUR, World, customer, customers, event, history, item, one_row, only, policy, shown
+from shop import (
+    DAY,
+    HOUR,
+    MINUTE,
+    SECOND,
+    World,
+    customer,
+    customers,
+    event,
+    history,
+    item,
+    one_row,
+    only,
+    policy,
+    shown,
+)
 from shop import catalogue as compiled
 
 from boundary import Candidates, Exposures, Policy
@@ -211,14 +226,35 @@ def test_facts_of_an_empty_shop_have_a_value_a_row() -> None:
     assert facts.item("proxy_lift").shape == (2, 1)
 
 
+def test_who_says_nothing_of_where_they_live_has_no_hour() -> None:
+    """Nor who agreed to nothing another's consent: each has their own words, or none."""
+    ids = ["ann", "bob", "cid"]
+    people = customers(
+        [
+            customer("ann", timezone=None, consent=[]),
+            customer("bob", timezone="Asia/Tokyo"),
+            customer("cid", consent=["email"]),
+        ],
+        ids,
+    )
+    world = replace(plain(), customers=people, history=history([], [], []), exposures=Exposures.empty(3))
+    shoppers = world.meet(only())
+    assert np.isnan(shoppers.local_hours(world.context.now)).tolist() == [True, False, False]
+    assert shoppers.local_hours(world.context.now)[1:].tolist() == [21, 12]
+    assert people.agreed_to("personalise").tolist() == [False, True, False]
+    assert people.agreed_to("email").tolist() == [False, True, True]
+    moment = world.context.now + 30 * MINUTE + 36 * SECOND
+    assert shoppers.local_hours(moment).tolist()[2] == np.float32(12.51)
+
+
 def test_a_position_of_nobody_has_nothing() -> None:
     """Taken alone or among others, of one shopper or of two."""
     for users in (1, 2):
         ids = [f"u{number}" for number in range(users)]
         people = customers([customer(name, sensitive_optin=["baby"]) for name in ids], ids)
         past = history(*[[event(0), event(1)]] * users)
-        for wanted in ([-1], [0, -1], [-1, users - 1]):
-            at = np.array(wanted)
+        for wanted in ([-1], [0, -1], [-1, users - 1], []):
+            at = np.array(wanted, np.int64)
             taken, kept = people.take(at), past.take(at)
             assert taken.known.tolist() == [one >= 0 for one in wanted]
             assert taken.agreed_to("personalise").tolist() == [one >= 0 for one in wanted]
