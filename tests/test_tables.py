@@ -299,6 +299,26 @@ def test_rejects_go_to_files_of_two_kinds(tmp_path: Path) -> None:
             write_rejects(table, tmp_path / name)
 
 
+def test_a_refusal_says_what_was_found_and_what_to_do() -> None:
+    """The columns that are there; a type that ids may have, or the cast that is needed."""
+    raw = frame_of("events")
+    with pytest.raises(TableError, match=r"column 'user_id' is missing \(found item_id, .*\): add it or rename yours"):
+        read_table(raw.drop("user_id"), "events")
+    with pytest.raises(TableError, match=r"\(found no columns\)"):
+        read_table(pl.DataFrame(), "events")
+    with pytest.raises(TableError, match="'user_id' holds Float64, not String: give text or whole numbers"):
+        read_table(raw.with_columns(user_id=pl.lit(7.0)), "events")
+    with pytest.raises(TableError, match=r"'quantity' holds List.*, not Float64: cast it to Float64"):
+        read_table(raw.with_columns(quantity=pl.lit([1.0])), "events")
+
+
+def test_a_half_is_no_whole_number() -> None:
+    """Of a column that holds floats, as spreadsheets write them."""
+    whole, half = (frame_of("catalogue").with_columns(badge_stock=pl.lit(stock)) for stock in (2.0, 2.5))
+    assert read_table(whole, "catalogue").rows["badge_stock"].to_list() == [2]
+    assert read_table(half, "catalogue").rejects["reason"].to_list() == ["badge_stock.unreadable"]
+
+
 def test_ids_that_look_like_numbers_stay_text(tmp_path: Path) -> None:
     """Leading noughts are part of an id, in a file too."""
     frame_of("events", {"user_id": "007", "item_id": "1e3"}).write_csv(tmp_path / "t.csv")

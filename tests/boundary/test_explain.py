@@ -103,6 +103,17 @@ def test_the_night_ends_by_the_shoppers_clock(zone: str, now: dt.datetime, told:
     assert remedy(world, "quiet_hours", surface="push", now=int(now.timestamp()) * 1_000_000) == told
 
 
+def test_the_second_of_two_equal_hours_has_its_own_end() -> None:
+    """In the night of a clock change: half past two has been before, and so has a quarter to three."""
+    now = int(dt.datetime(2026, 10, 25, 1, 30, tzinfo=dt.UTC).timestamp()) * 1_000_000
+    shoppers = one_row(shopper={"timezone": "Europe/Prague"}).meet(DEFAULT)
+    for local in (0, 30):
+        assert shoppers.local_hours(now - (30 - local) * MINUTE).tolist() == [2 + local / 60]
+        assert shoppers.hours_until(2.75, now - (30 - local) * MINUTE).tolist() == [(45 - local) / 60]
+        assert shoppers.hours_until(3, now - (30 - local) * MINUTE).tolist() == [(60 - local) / 60]
+        assert shoppers.hours_until(2.75, now - (90 - local) * MINUTE).tolist() == [(45 - local) / 60]
+
+
 def test_nobody_knows_when_the_night_ends_nowhere() -> None:
     """Without a known zone there is no hour to name."""
     assert remedy(one_row(row=CROWD, shopper={"timezone": "Mars/Base"}), "quiet_hours", surface="push") is None
@@ -155,6 +166,8 @@ def test_staff_see_value_and_limit() -> None:
     assert (crowd["too_close"].withheld, crowd["owned"].withheld) == (None, None)
     assert explained(one_row(row=CROWD), n=0)["slate_full"].withheld
     shadow = explained(one_row(entries=LAST), policy(item_cap__enforce="shadow"))["item_cap"]
+    assert not told["category_cap"].withheld
+    assert not told["brand_cap"].withheld
     uncapped = explained(one_row(), policy(too_close__most="none"))["too_close"]
     assert (uncapped.withheld, uncapped.value, uncapped.limit) == (False, 0.0, None)
     strange = explained(one_row(row={"source": 255}))

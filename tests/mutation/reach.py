@@ -99,8 +99,11 @@ class Shops:
             except (TypeError, AttributeError, pickle.PicklingError):  # a generator; it can be read only once
                 return plain(*args, **terms)
             if key not in self.kept:
-                with self.without_mutant(), self.trace.noting() as lines:
-                    shop = plain(*args, **terms)
+                try:
+                    with self.without_mutant(), self.trace.noting() as lines:
+                        shop = plain(*args, **terms)
+                except Exception:  # noqa: BLE001 (a shop that is refused: the mutant may refuse it otherwise, or not)
+                    return plain(*args, **terms)
                 self.kept[key] = (pickle.dumps(shop), lines)
             shop, lines = self.kept[key]
             self.handed += 1
