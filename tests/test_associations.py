@@ -311,6 +311,14 @@ def test_who_is_as_busy_as_nobody_known_counts_for_nobody():
     assert found.z.tolist() == [[0, 0]]
 
 
+def test_who_is_expected_in_no_family_tells_of_none():
+    """An item of shoppers among whom nobody is a member has lift 0, not none."""
+    bought = sp.csr_matrix(np.float32([[1, 0, 0], [1, 0, 0], [0, 1, 1], [0, 1, 1]]))
+    found = learn_proxies(bought, [[0], [0], [0], [1]], bins=2, min_buyers=1, min_positives=1)
+    assert found.lift.tolist() == [[0, 1, 1]]
+    assert found.z.tolist() == [[0, 0, 0]]
+
+
 def test_what_is_certain_tells_nothing():
     """Where activity alone tells the label there is nothing left to be surprised at."""
     bought = sp.csr_matrix(np.float32([[1, 0], [1, 0], [1, 1], [1, 1]]))

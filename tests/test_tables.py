@@ -345,6 +345,11 @@ def test_lists_are_split_sorted_and_distinct() -> None:
     assert rows["channels"].to_list() == [[]]
 
 
+def test_a_word_may_be_one_letter() -> None:
+    rows = read_table(frame_of("customers", {"channels": "a;bb; ;c"}), "customers").rows
+    assert rows["channels"].to_list() == [["a", "bb", "c"]]
+
+
 def test_a_missing_list_in_a_frame_is_no_consent_at_all() -> None:
     """In CSV an empty cell is an empty list; a null in a list column is an unanswered question."""
     rows = read_table(frame_of("customers"), "customers").rows

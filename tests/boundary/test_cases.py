@@ -115,6 +115,12 @@ def test_a_moment_without_an_offset_is_utc(now: str, *, quiet: bool) -> None:
     assert decide(rules.replace({"rules.quiet_hours.surfaces": None}), case) == (("quiet_hours",) if quiet else ())
 
 
+def test_a_row_may_rest_on_nothing() -> None:
+    """Then nobody can say why it is there; the item itself is no evidence."""
+    case = Case(says="no why", allowed=True, row={"evidence": None})
+    assert decide(only("unexplainable"), case) == ("unexplainable",)
+
+
 def test_what_was_bought_at_one_time_is_one_basket() -> None:
     """Also where something else is told of in between: fourteen baskets, of 12.43 each."""
     bought = [{"kind": "purchase", "what": "other", "price": 50, "days": days} for days in (300, 250, 300)]

@@ -50,7 +50,7 @@ MAILS = [shown(1, ago=(17 + n) * HOUR, surface="email", slate=n) for n in range(
         ("item_cap", "in 6 days", lambda: one_row(entries=LAST), {}),
         ("item_cap", "in 1 hour", lambda: one_row(entries=[shown(0, ago=7 * DAY - n, slate=n) for n in (1, 2, 3)]), {}),
         ("item_cap", "in 5 days", lambda: one_row(entries=[*LAST[1:], shown(0, ago=2 * DAY), shown(0, ago=6 * DAY)]), {}),
-        ("item_cap", "in 6 days", lambda: one_row(entries=[*LAST, shown(0, ago=8 * DAY), shown(0, ago=90 * DAY)]), {}),
+        ("item_cap", "in 6 days", lambda: one_row(entries=[*LAST, *(shown(0, ago=days * DAY) for days in (7, 8, 90))]), {}),
         ("category_cap", "in 4 days", lambda: one_row(entries=[shown(0, ago=3 * DAY, slate=n) for n in range(20)]), {}),
         ("category_cap", "in 2 days", lambda: one_row({"category": "z"}, entries=SPREAD), {}),
         ("surface_cap", "within 1 day", lambda: one_row(row=CROWD, entries=MAILS), MAIL),
@@ -107,6 +107,7 @@ def test_the_second_of_two_equal_hours_has_its_own_end() -> None:
     """In the night of a clock change: half past two has been before, and so has a quarter to three."""
     now = int(dt.datetime(2026, 10, 25, 1, 30, tzinfo=dt.UTC).timestamp()) * 1_000_000
     shoppers = one_row(shopper={"timezone": "Europe/Prague"}).meet(DEFAULT)
+    assert shoppers.hours_until(2, now - 30 * MINUTE).tolist() == [24]  # it shows two now
     for local in (0, 30):
         assert shoppers.local_hours(now - (30 - local) * MINUTE).tolist() == [2 + local / 60]
         assert shoppers.hours_until(2.75, now - (30 - local) * MINUTE).tolist() == [(45 - local) / 60]
@@ -166,6 +167,8 @@ def test_staff_see_value_and_limit() -> None:
     assert (crowd["too_close"].withheld, crowd["owned"].withheld) == (None, None)
     assert explained(one_row(row=CROWD), n=0)["slate_full"].withheld
     shadow = explained(one_row(entries=LAST), policy(item_cap__enforce="shadow"))["item_cap"]
+    assert not told["unknown"].withheld
+    assert not told["slate_full"].withheld
     assert not told["category_cap"].withheld
     assert not told["brand_cap"].withheld
     uncapped = explained(one_row(), policy(too_close__most="none"))["too_close"]

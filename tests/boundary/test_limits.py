@@ -30,7 +30,7 @@ from shop import catalogue as compiled
 
 from boundary import Candidates, Exposures, Policy
 from boundary.facts import Facts, ShopperFacts
-from boundary.rules.base import in_days
+from boundary.rules.base import Quota, in_days
 from boundary.words import Family
 
 plain = cache(one_row)  # nothing is wrong with its only row
@@ -181,6 +181,22 @@ def test_complaints_take_no_more_than_all(step: float, most: int) -> None:
     verdict = world.screen(rules)
     assert verdict.kept[3:].all()
     assert verdict.kept[:3].sum() <= left
+
+
+def test_what_is_shown_at_the_moment_of_interest_is_not_ignored_since() -> None:
+    """Ten times later, and once at that moment: the tenth is the limit."""
+    entries = [shown(0, ago=40 * DAY), *(shown(0, ago=(20 + n) * DAY) for n in range(9))]
+    world = one_row(events=[event(0, kind="view", ago=40 * DAY)], entries=entries)
+    assert world.screen(only("fatigued", fatigued__times=10)).reasons(0) == []
+    assert world.screen(only("fatigued", fatigued__times=9)).reasons(0) == ["fatigued"]
+
+
+def test_a_quota_says_nothing_of_a_row_alone() -> None:
+    """It is spent down the list."""
+    facts = facts_of(one_row())
+    for rule in policy().rules.values():
+        if isinstance(rule, Quota):
+            assert not rule(facts).any()
 
 
 def test_a_message_counts_while_a_part_of_it_lies_in_the_window() -> None:

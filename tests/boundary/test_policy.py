@@ -118,12 +118,13 @@ def test_every_mistake_is_told_at_once() -> None:
     """One mistake hides no other: of tiers, of rules, of settings, of overrides."""
     wrong = tree() | {"tiers": {"vip": {}}, "overrides": {"surface": {"a.b": {}, "c.d": {}}, "place": {}, "spot": {}}}
     wrong["rules"] = {"a.b": {}, "c": {}, "d": 7, "item_cap": {"times": -1, "days": -1}} | wrong["rules"]
+    wrong["ledger"] = []
     wrong["rules"]["item_cap"] = {"times": -1, "days": -1}
     wrong["rules"]["sensitive_category"] |= {"families": 7, "much": 1}
     with pytest.raises(PolicyError) as caught:
         Policy.from_dict(wrong)
     starts = [
-        "tiers.newcomer is missing", "tiers.regular is missing", "tiers.vip is no tier", "rules.a.b must have a name",
+        "ledger must be a table", "tiers.newcomer is missing", "tiers.regular is missing", "tiers.vip is no tier", "rules.a.b must have a name",
         "rules.c has no reason code", "rules.d has no reason code", "rules.item_cap.times must be at least 0",
         "rules.item_cap.days must be at least 0", "rules.item_cap.enforce is missing", "rules.sensitive_category.families must be", "rules.sensitive_category.much is no setting", "rules.item_cap.sources is missing",
         "overrides.surface.a.b must be a word",
