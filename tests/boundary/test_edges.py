@@ -484,6 +484,33 @@ def test_families_may_be_named_one_by_one() -> None:
         assert reasons(one_row({"category": other}), rules) == []
 
 
+def test_a_broken_quota_hides_no_other() -> None:
+    """What comes after it is spent."""
+    rules = only("crowded", crowded__most=1)
+    rules.rules = {"torn": Torn(enforce="shadow", sources=("crowd",)), **rules.rules}
+    verdict = three_rows().screen(rules)
+    assert verdict.kept.tolist() == [True, False, False]
+
+
+def test_a_rule_in_shadow_counts_rows_that_are_shown() -> None:
+    """Whichever rule it is."""
+    for rule, terms in (("sensitive_category", {"category": "medicine"}), ("false_discount", {"was_price": 2.0})):
+        verdict = one_row(terms).screen(policy(**{f"{rule}__enforce": "shadow"}))
+        assert (verdict.kept.tolist(), verdict.shadow_counts()) == ([True], {rule: 1})
+
+
+def test_complaints_move_no_limit_that_is_of_nobodys_patience() -> None:
+    """Evidence grows stale, goods are used up and views are followed as before."""
+    said = [shown(-1, kind=kind, ago=0) for kind in ("too_pushy", "too_often", "too_personal")] * 3
+    assert reasons(one_row(entries=said), only("stale", stale__days=20)) == []
+    assert reasons(one_row(events=[event(0, kind="view", ago=13 * DAY)], entries=said), only("following")) == [
+        "following"
+    ]
+    assert reasons(one_row(events=[event(0, ago=5 * DAY)], entries=said), only("replenish_early")) == [
+        "replenish_early"
+    ]
+
+
 def test_an_answer_of_another_shape_is_no_answer() -> None:
     """It is asked again row by row; a quota without terms breaks on every row."""
     verdict = three_rows().screen(with_rule(Shapeless(enforce="enforce", sources=("crowd",))))

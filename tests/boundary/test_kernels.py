@@ -480,6 +480,27 @@ def test_what_was_bought_the_moment_it_was_viewed_is_not_followed() -> None:
     assert facts_of(world).measure(Measure(kernel.FOLLOWED, 0)).tolist() == [math.inf]
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_what_is_of_no_item_is_not_looked_up(seed: int) -> None:
+    """Before the shop's items, just behind them, or far: as if it were not there, in a wide shop too."""
+    for world in (random_world(seed), widened(random_world(seed), seed)):
+        past, seen, many = world.history, world.exposures, world.catalogue.items
+        odd, strange = np.arange(len(past.at)) % 3 == 0, np.arange(len(seen.at)) % 3 == 0
+        there = replace(
+            world,
+            history=replace(past, item_row=np.where(odd, np.resize([many, -1, many + 7], len(odd)), past.item_row)),
+            exposures=replace(seen, item_row=np.where(strange, np.resize([many + 7, many, -1], len(strange)), seen.item_row)),
+        )  # fmt: skip
+        gone = replace(world, history=past.only(~odd), exposures=seen.only(~strange))
+        tier = world.meet(DEFAULT)
+        for number in range(kernel.HURRIED + 1):
+            one, other = (
+                Facts(w.context, w.catalogue, tier, w.candidates, history=w.history, exposures=w.exposures).measure(Measure(number, 0, 7, 2, 28))
+                for w in (there, gone)
+            )  # fmt: skip
+            np.testing.assert_array_equal(one, other)
+
+
 def test_items_far_down_the_catalogue_are_told_apart() -> None:
     """Also those that share the low bits by which a shopper's items are first looked for."""
     many = 9000

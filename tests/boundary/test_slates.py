@@ -178,6 +178,42 @@ def test_a_walk_begun_again_forgets_the_refusals_of_the_last() -> None:
     assert shelf(dear, []).screen(besides, n=10).shadow_counts() == {"false_discount": 3}
 
 
+def test_what_one_policy_counted_is_not_the_next_ones() -> None:
+    """Shares look back on nothing, and leave nothing for those that do."""
+    world = shelf([{"category": "a"}] * 4, [], sources=[0] * 4)
+    for _ in range(2):
+        assert kept(world, "profile_share", profile_share__most=0.3) == [0, 1, 2]
+        assert kept(world, "crowded", crowded__most=2) == [0, 1]
+        assert kept(world, "category_cap", category_cap__times=2) == [0, 1]
+
+
+def test_what_was_shown_of_no_item_is_of_no_category() -> None:
+    """Not of the last item's, and nothing is looked up behind it."""
+    world = shelf([{"category": "tea"}] * 3, [shown(-1), shown(4), shown(5), shown(99)])
+    assert kept(world, "category_cap", category_cap__times=3) == [0, 1, 2]
+
+
+def test_a_share_of_a_short_slate_is_its_own() -> None:
+    """Whatever other quotas there are, and whatever they are eased by."""
+    loud, plain = {"promoted": True}, {"promoted": False}
+    for others in ({"promoted_gap__slots": 0}, {"crowded__most": 10}, {"category_cap__times": 9}):
+        names = ("promoted_share", next(iter(others)).partition("__")[0])
+        world = shelf([loud, plain, loud], [shown(1)])
+        assert kept(world, *names, n=4, promoted_share__most=0.5, **others) == [0, 1]
+
+
+def test_seven_tenths_of_ten_are_seven() -> None:
+    """Also where seven tenths in single precision are a little less."""
+    said = [shown(-1, kind="too_often", ago=0), *[shown(1)] * 4]
+    rules = only("category_cap", category_cap__times=10).replace({"feedback.step": 0.3})
+    verdict = shelf([{"category": "a"}] * 5, said).screen(rules)
+    assert np.flatnonzero(verdict.kept).tolist() == [0, 1, 2]
+    shown_alone = only("item_cap", item_cap__times=10).replace({"feedback.step": 0.3})
+    for times, fine in ((6, True), (7, False)):
+        world = shelf([{"category": "a"}], [said[0], *[shown(0)] * times])
+        assert world.screen(shown_alone).kept.tolist() == [fine]
+
+
 def test_a_share_in_shadow_notes_each_row_that_is_over_it() -> None:
     """Two of ten, and none of these five is withheld."""
     world = shelf([{}] * 5, [], sources=[0] * 5)
