@@ -39,7 +39,7 @@ from boundary.facts import ContextError, Facts, View
 from boundary.rules import RULES
 from boundary.rules.base import Flags, Quota, QuotaTerms, Rule, Values
 from boundary.rules.frequent import SurfaceCap
-from boundary.rules.personal import SensitiveCategory
+from boundary.rules.personal import SensitiveCategory, TooClose
 from boundary.words import Family, Tier
 
 CROWD = {"source": "crowd"}
@@ -482,6 +482,37 @@ def test_families_may_be_named_one_by_one() -> None:
         rules = only("sensitive_category", sensitive_category__families=[family])
         assert reasons(one_row({"category": category}), rules) == ["sensitive_category"]
         assert reasons(one_row({"category": other}), rules) == []
+
+
+class Kinder(TooClose):
+    """Measures in its own way."""
+
+    def value(self, facts: Any) -> Values:
+        return np.zeros(facts.size)
+
+
+def test_a_rule_that_measures_in_its_own_way_is_asked() -> None:
+    """The compiled pass judges stock rules alone."""
+    rules = policy()
+    rules.rules["too_close"] = Kinder(**rules.rules["too_close"].model_dump())
+    assert reasons(one_row(row={"closeness": 99}), policy()) == ["too_close"]
+    assert reasons(one_row(row={"closeness": 99}), rules) == []
+
+
+def test_a_gate_asked_of_many_places_answers_of_each() -> None:
+    """More sets of rules about items than it keeps."""
+    tree = DEFAULT.to_dict()
+    for number in range(40):
+        tree["overrides"].setdefault("surface", {})[f"shelf{number}"] = {"low_support": {"k": number}}
+    rules, world = Policy.from_dict(tree), one_row(support=20)
+    gate = Gate(world.catalogue, rules)
+    shoppers = gate.meet(world.customers, world.history, world.exposures, now=NOW)
+    for number in (*range(40), *range(40)):
+        asked = replace(world.context, surface=f"shelf{number}")
+        verdict = gate.screen(
+            world.candidates, shoppers=shoppers, history=world.history, exposures=world.exposures, context=asked
+        )
+        assert verdict.reasons(0) == (["low_support"] if number > 20 else [])
 
 
 def test_a_broken_quota_hides_no_other() -> None:

@@ -364,6 +364,17 @@ def test_relationships_are_weighed_as_the_slow_way_weighs_them(seed: int) -> Non
         )
 
 
+def test_a_basket_is_what_was_bought_at_one_time() -> None:
+    """Two pairs at two each and one more at one time, and a pair at five later, with a view in between."""
+    kinds = np.array([2, 2, 0, 2], np.uint8)
+    first, bought, baskets, spend = np.full(1, NEVER), *(np.zeros(1, np.float32) for _ in range(3))
+    relationship(
+        np.array([0, 4]), kinds, np.array([5, 5, 7, 9]), np.float32([2, 2, 1, 5]), np.float32([2, 1, 1, 2]), first,
+        bought, baskets, spend,
+    )  # fmt: skip
+    assert [int(one[0]) for one in (first, bought, baskets, spend)] == [5, 3, 2, 16]
+
+
 @given(shops)
 def test_the_strongest_kind_is_the_strongest(seed: int) -> None:
     """Of all a user did with an item: purchase before cart before view; no is nothing."""
