@@ -106,11 +106,6 @@ class Catalogue:
             things[name] = (self.claim & Claim.URGENCY) != 0 if name == "hurries" else getattr(self, name)
         return things
 
-    @cached_property
-    def claims(self) -> Claim:
-        """Every kind of claim that some badge of the catalogue makes."""
-        return Claim(int(np.bitwise_or.reduce(self.claim, initial=0)))
-
     @classmethod
     def compile(
         cls,
