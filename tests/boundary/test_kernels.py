@@ -485,6 +485,25 @@ def test_the_next_shopper_was_shown_nothing_of_the_last_one() -> None:
             assert facts.measure(measure)[1] == alone.measure(measure)[0], kind
 
 
+def test_what_the_last_one_paid_is_not_the_next_ones_price() -> None:
+    """Of the first item of a wide shop too, and of an event with no item at all."""
+    for wide in (False, True):
+        world = one_row({"price": 5.0})
+        things = world.catalogue
+        if wide:
+            names = tuple(map(str, range(WIDE)))
+            things = replace(things, category=np.int32([3, 9]), category_names=names)
+        rows = Candidates.of(["ann", "bob"], [0, 1, 3], item_row=[0, 0, 1], score=[1, 1, 1])
+        past = history([event(0, price=1.0), event(0, price=1.0)], [event(-1, price=0.01)])
+        people = customers([customer("ann"), customer("bob")], ["ann", "bob"])
+        both = replace(
+            world, catalogue=things, candidates=rows, customers=people, history=past, exposures=exposures([], [])
+        )
+        tiers = replace(both.meet(DEFAULT), tier=np.array([Tier.REGULAR] * 2, np.uint8))
+        facts = Facts(both.context, things, tiers, rows, history=past, exposures=both.exposures)
+        assert facts.measure(Measure(kernel.RATIO, 0)).tolist() == [5, 0, 0]
+
+
 def test_what_was_bought_the_moment_it_was_viewed_is_not_followed() -> None:
     """It is not pursued: it was bought."""
     world = one_row(events=[event(0, kind="view", ago=60 * DAY), event(0, ago=60 * DAY)])

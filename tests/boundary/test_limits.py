@@ -191,6 +191,13 @@ def test_what_is_shown_at_the_moment_of_interest_is_not_ignored_since() -> None:
     assert world.screen(only("fatigued", fatigued__times=9)).reasons(0) == ["fatigued"]
 
 
+def test_a_surface_without_a_cap_takes_any_message() -> None:
+    """No rule breaks for want of a number."""
+    sent = [shown(1, surface="email", ago=HOUR, slate=n) for n in range(9)]
+    world = one_row(row={"source": "crowd"}, entries=sent, **MAIL)
+    assert world.screen(only("surface_cap", surface_cap__times="none")).reasons(0) == []
+
+
 def test_a_quota_says_nothing_of_a_row_alone() -> None:
     """It is spent down the list."""
     facts = facts_of(one_row())

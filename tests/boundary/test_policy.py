@@ -116,7 +116,10 @@ def test_all_mistakes_are_told_at_once() -> None:
 
 def test_every_mistake_is_told_at_once() -> None:
     """One mistake hides no other: of tiers, of rules, of settings, of overrides."""
-    wrong = tree() | {"tiers": {"vip": {}}, "overrides": {"surface": {"a.b": {}, "c.d": {}}, "place": {}, "spot": {}}}
+    wrong = tree() | {
+        "tiers": {"vip": {}},
+        "overrides": {"surface": {"a.b": {}, "c.d": {}}, "place": {"x": {"y": {}}}, "spot": {}},
+    }
     wrong["rules"] = {"a.b": {}, "c": {}, "d": 7, "item_cap": {"times": -1, "days": -1}} | wrong["rules"]
     wrong["ledger"] = []
     wrong["rules"]["item_cap"] = {"times": -1, "days": -1}
@@ -147,14 +150,10 @@ def test_a_second_rule_of_a_reason_survives_the_round_trip(name: str) -> None:
 
 def test_of_two_overrides_without_a_stricter_one_the_later_counts() -> None:
     """An hour at which the night begins is neither: the intent is asked after the surface."""
-    rules = DEFAULT.replace(
-        {"overrides.surface.email.quiet_hours.start": 20, "overrides.intent.deal.quiet_hours.start": 23}
-    )
-    start = rules.rules_for(surface="email", intent="deal", tier=Tier.REGULAR)["quiet_hours"].start
-    assert (start, rules.rules_for(surface="email", intent="browse", tier=Tier.REGULAR)["quiet_hours"].start) == (
-        23,
-        20,
-    )
+    changes = {"overrides.surface.email.quiet_hours.start": 23, "overrides.intent.deal.quiet_hours.start": 20}
+    rules = DEFAULT.replace(changes)
+    deal, browse = (rules.rules_for(surface="email", intent=word, tier=Tier.REGULAR) for word in ("deal", "browse"))
+    assert (deal["quiet_hours"].start, browse["quiet_hours"].start) == (20, 23)
 
 
 def test_every_part_and_every_word_is_in_the_digest() -> None:
