@@ -8,15 +8,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-
-from boundary import Candidates, Customers, Exposures, Gate, History, Policy, PolicyError
-from boundary.candidates import CandidateError
-from boundary.facts import ContextError
-from boundary.policy import stricter
-from boundary.rules import RULES
-from boundary.shoppers import Shoppers
-from boundary.words import Tier
-from tests.boundary.shop import (
+from shop import (
     DAY,
     DEFAULT,
     MOMENT,
@@ -32,6 +24,14 @@ from tests.boundary.shop import (
     only,
     shown,
 )
+
+from boundary import Candidates, Customers, Exposures, Gate, History, Policy, PolicyError
+from boundary.candidates import CandidateError
+from boundary.facts import ContextError
+from boundary.policy import stricter
+from boundary.rules import RULES
+from boundary.shoppers import Shoppers
+from boundary.words import Tier
 
 
 def met(**terms: Any) -> tuple[World, Shoppers]:
