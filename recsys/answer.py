@@ -16,7 +16,7 @@ from boundary.history import Exposures, History
 from boundary.policy import Policy
 from boundary.shoppers import Shoppers
 from boundary.verdict import Verdict
-from boundary.words import GUEST, PERSONAL, SOURCE_NAMES, TIER_NAMES
+from boundary.words import GUEST, PERSONAL, SOURCE_NAMES, TIER_NAMES, plain_surface
 from recsys.bundle import Bundle
 from recsys.propose import Proposer
 from recsys.slates import Slate, Suggestion, why
@@ -88,7 +88,7 @@ class State:
 def remembered(answer: Answer, surface: str) -> npt.NDArray[np.bool_]:
     """Return whose slates the ledger notes, (U,): no guest's, but for messages to one who is known."""
     told: npt.NDArray[np.bool_] = answer.shoppers.tier != GUEST
-    return told | answer.shoppers.known if surface in OUTBOUND else told
+    return told | answer.shoppers.known if plain_surface(surface) in OUTBOUND else told
 
 
 def closed_for(state: State, answer: Answer, user: int) -> tuple[str, ...]:

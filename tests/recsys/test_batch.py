@@ -95,10 +95,11 @@ def test_recording_keeps_the_caps(engine: Engine, tmp_path: Path) -> None:
     assert not set(owner) & {57, 58, 59}
 
 
-def test_messages_to_guests_are_noted_if_they_were_agreed_to(engine: Engine, tmp_path: Path) -> None:
-    """Shopper 58 agreed to e-mail alone: the crowd's e-mail is sent, noted, and its caps hold."""
+@pytest.mark.parametrize("surface", ["email", "E-Mail"])
+def test_messages_to_guests_are_noted_if_they_were_agreed_to(engine: Engine, tmp_path: Path, surface: str) -> None:
+    """Shopper 58 agreed to e-mail alone: the crowd's e-mail, however it is written, is sent, noted, and its caps hold."""
     who = [shopper(58)]
-    first = score_users(engine, who, tmp_path / "1", order(record=True, surface="email"))
+    first = score_users(engine, who, tmp_path / "1", order(record=True, surface=surface))
     again = score_users(engine, who, tmp_path / "2", order(record=True, surface="email", now=NOW + MINUTE))
     assert (first["shown"] > 0, again["shown"], again["withheld"]["channel_gap"] > 0) == (True, 0, True)
 
