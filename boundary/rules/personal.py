@@ -102,8 +102,10 @@ class LowSupport(Personal):
         return self.k
 
     def remedy(self, facts: Facts) -> str | None:
-        missing = int(np.ceil((self.k or 0) - float(facts.item("support")[0])))
-        return f"if {missing} more shopper{'s' if missing != 1 else ''} bought it"
+        missing = (self.k or 0) - float(facts.item("support")[0])
+        if np.isnan(missing):  # nobody counted
+            return None
+        return f"if {np.ceil(missing):.0f} more shopper{'s' if missing > 1 else ''} bought it"
 
 
 class TooClose(Personal, Measured):
