@@ -91,7 +91,7 @@ def make_space(capacity: int, dimensions: int) -> Any:
     )
 
 
-@njit(cache=True, nogil=True, fastmath={"reassoc", "contract"})
+@njit(cache=True, nogil=True, forceinline=True, fastmath={"reassoc", "contract"})  # as in models/kernel.py
 def rescore(vector: Array, factors: Array, scores: Array, places: Array, count: int, query: Array) -> None:
     """Replace approximate scores by products summed in float64, always in the same order; no minus zero."""
     for i in range(query.shape[0]):

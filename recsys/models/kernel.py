@@ -1,7 +1,9 @@
 """Compiled loops over users: solving for their vectors, taking their scores apart.
 
 Every user is computed alone, by the same steps, so a block gives the numbers that single calls give. BLAS is not
-called: its threads would wait for each other longer than these small systems take.
+called: its threads would wait for each other longer than these small systems take. What a loop calls is forced into
+it: a separate copy would be optimized otherwise in the process that compiles than in those that load what it compiled,
+and the last bits of their scores would differ.
 """
 
 from typing import Any
@@ -24,7 +26,7 @@ def weights(data: Array) -> Any:
     return sound, full
 
 
-@njit(nogil=True, cache=True, fastmath=LOOSE)
+@njit(nogil=True, cache=True, forceinline=True, fastmath=LOOSE)
 def factorize(gram: Array, item: Array, rows: Array, confidence: Array, upper: Array) -> None:
     """Fill (d, d) with the U, zero below its diagonal, for which U'U = gram + sum (c - 1) y y' over a user's items.
 
@@ -70,7 +72,7 @@ def factorize(gram: Array, item: Array, rows: Array, confidence: Array, upper: A
             upper[i, n] = np.float32(0)
 
 
-@njit(nogil=True, cache=True, fastmath=LOOSE)
+@njit(nogil=True, cache=True, forceinline=True, fastmath=LOOSE)
 def substitute(upper: Array, vector: Array) -> None:
     """Replace the vector (d,) by the x that solves U'U x = vector."""
     size = len(vector)
@@ -88,7 +90,7 @@ def substitute(upper: Array, vector: Array) -> None:
         vector[i] = (known - total) / upper[i, i]
 
 
-@njit(nogil=True, cache=True, fastmath=LOOSE)
+@njit(nogil=True, cache=True, forceinline=True, fastmath=LOOSE)
 def substitute_all(upper: Array, table: Array) -> None:
     """Replace each row of the table (n, d), n a multiple of four, by the x that solves U'U x = row."""
     size = len(upper)
@@ -161,7 +163,7 @@ def blind(matrix: Array, offset: Array, vectors: Array, out: Array) -> None:
             out[user, row] = total + offset[row]
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, forceinline=True)
 def in_fours(rows: Array) -> Any:
     """Return a copy of rows (n, d) with rows of zeros up to the next multiple of four."""
     copied = np.zeros((len(rows) + 3 & ~3, rows.shape[1]), np.float32)
@@ -169,7 +171,7 @@ def in_fours(rows: Array) -> Any:
     return copied
 
 
-@njit(nogil=True, cache=True, fastmath=LOOSE)
+@njit(nogil=True, cache=True, forceinline=True, fastmath=LOOSE)
 def add_products(left: Array, right: Array, rows: Array, given: Array, weight: float, out: Array) -> None:
     """Add to out, flat (k, h), weight * given (h,) * left . right of left, k vectors ``in_fours``, and right[rows] (h, d)."""
     past, count = len(rows), len(out) // max(len(rows), 1)
@@ -290,7 +292,7 @@ def add_similar_parts(
             place[item_row[c]] = -1
 
 
-@njit(nogil=True, cache=True, fastmath=LOOSE | {"nnan"})
+@njit(nogil=True, cache=True, forceinline=True, fastmath=LOOSE | {"nnan"})
 def strength(parts: Array) -> Any:
     """Return the sum of the positive parts and the largest part, at least zero."""
     total, most = np.float32(0), np.float32(0)

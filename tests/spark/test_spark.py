@@ -143,10 +143,7 @@ def test_a_killed_executor_loses_nothing(
 
     assert killed
     shown = slates(tmp_path / "there")
-    local = slates(tmp_path / "here")
-    assert shown.drop("score").equals(local.drop("score"))
-    # each process may have compiled the kernels anew, and sums that may be reordered then differ in their last bits
-    assert np.allclose(shown["score"], local["score"], rtol=1e-5, atol=1e-7)
+    assert shown.equals(slates(tmp_path / "here"))
     assert shown.select("user_id", "item_id").is_unique().all()
     assert {**there, "order": here["order"]} == here
     assert there["scored"] == len(users)
