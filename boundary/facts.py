@@ -229,7 +229,7 @@ class Facts(ShopperFacts):
     def eases(self) -> npt.NDArray[np.float64]:
         """What complaints leave of a limit, (families, U)."""
         eases = np.array([self.shoppers.ease[family] for family in EASED], np.float64)
-        if (eases != 1).any():
+        if np.count_nonzero(eases != 1):
             eases[:, self.guest] = 1
         return eases
 

@@ -118,16 +118,16 @@ class Plan:
         """Return the reasons that hold for whole shoppers, (sources + 1, U): in force, and only counted."""
         size = facts.shoppers.users
         in_force, counted = np.zeros((2, SOURCES + 1, size), np.uint64)
-        if not facts.shoppers.known.all():
+        if np.count_nonzero(facts.shoppers.known) < size:
             in_force[Source.PERSONAL, ~facts.shoppers.known] = BIT["unknown"]
         if facts.ledger_down:
             in_force[np.arange(SOURCES + 1) != Source.CROWD] |= BIT["ledger_down"]
         for one in self.shoppers:
             lines = in_force if one.enforce else counted
             found, broken = facts.once(one.rule, _ask_shoppers)
-            if broken is not None and broken.any():
+            if broken is not None and np.count_nonzero(broken):
                 lines[one.covered] |= np.where(broken, BIT[RULE_ERROR], NOTHING)
-            if found.any():
+            if np.count_nonzero(found):
                 lines[one.covered] |= np.where(found, one.bit, NOTHING)
         return in_force, counted
 

@@ -102,7 +102,7 @@ class Customers:
         seen = users >= 0
         if not len(self.known):
             return Customers.strangers(len(users))
-        if seen.all():
+        if np.count_nonzero(seen) == len(seen):
             return Customers(
                 self.known[users], self.agreed[users], self.purposes, self.opted_out[users], self.since[users],
                 self.zone[users], self.zones, self.optin_bits[users],
@@ -267,7 +267,7 @@ def _ease(exposures: Exposures | None, users: int, *, policy: Policy, now: int) 
     """
     terms = policy.feedback
     ease = {family: np.ones(users, np.float32) for family in COMPLAINTS.values()}
-    if exposures is None or not (exposures.kind > DISMISSED).any():
+    if exposures is None or not np.count_nonzero(exposures.kind > DISMISSED):
         return ease
     owner = np.repeat(np.arange(users), np.diff(exposures.offsets))
     age = np.maximum(now - exposures.at, 0) / MICROSECONDS_A_DAY

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import uuid
+import secrets
 from dataclasses import dataclass
 from typing import Any
 
@@ -95,7 +95,7 @@ def closed_for(state: State, answer: Answer, user: int) -> tuple[str, ...]:
     """Return why the profile was left alone, see ``Slate.closed``."""
     reasons = answer.shoppers.closed(user)
     part = slice(int(answer.candidates.offsets[user]), int(answer.candidates.offsets[user + 1]))
-    if reasons or (answer.candidates.source[part] == PERSONAL).any():
+    if reasons or np.count_nonzero(answer.candidates.source[part] == PERSONAL):
         return reasons
     own = answer.history.take(np.array([user], np.int64))
     admitted = state.gate.admit(own, answer.shoppers.take(np.array([user])), now=answer.verdict.context.now)
@@ -133,7 +133,7 @@ def slate_of(
     ]
     start, end = int(rows.offsets[user]), int(rows.offsets[user + 1])
     return Slate(
-        slate_id=uuid.uuid4().hex,
+        slate_id=secrets.token_hex(16),
         user_id=user_id,
         surface=surface,
         intent=intent,
@@ -141,7 +141,7 @@ def slate_of(
         items=tuple(items),
         closed=closed_for(state, answer, user),
         withheld=verdict.counts_of(user),
-        shadow={} if not verdict.shadowed[start:end].any() else verdict.shadow_counts_of(user),
+        shadow=verdict.shadow_counts_of(user) if np.count_nonzero(verdict.shadowed[start:end]) else {},
         policy_digest=verdict.policy_digest,
         reserved=reserved and bool(items),
     )

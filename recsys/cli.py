@@ -525,7 +525,7 @@ def _ledger_of(bundle: Path, given: str) -> str | None:
 
 
 def _tuned(shop: Any, *, taxonomy: Any, policy: Any, trials: int, seed: int, now: int, model: str) -> Choice:
-    """Search model and settings by later weeks, print the best trials, and return the choice."""
+    """Search model and settings by later weeks, print the trials, and return the choice."""
     from recsys.shop import Choice, tune_shop
     from recsys.tuning import words_of
 
@@ -539,7 +539,7 @@ def _tuned(shop: Any, *, taxonomy: Any, policy: Any, trials: int, seed: int, now
             progress=lambda done, of, figure, now: tell(told(done, of, figure, now), done / of),
         )  # fmt: skip
     grid = Grid("model", "half-life", "NDCG@20", "seconds", "settings")
-    for row in best.table.sort("ndcg", descending=True).head(10).iter_rows(named=True):
+    for row in best.table.iter_rows(named=True):
         days = "none" if row["half_life_days"] is None else f"{row['half_life_days']:g} d"
         grid.add_row(
             row["model"], days, f"{row['ndcg']:.4f}", f"{row['seconds']:.1f}", words_of(json.loads(row["settings"]))

@@ -563,7 +563,7 @@ class Engine:
         turns = np.zeros(users, np.int64)
         if self.ledger is None:
             return None, turns
-        if not known.any():
+        if not np.count_nonzero(known):
             return Exposures.empty(users), turns
         since = max(now - int(state.policy.longest_window_days * MICROSECONDS_A_DAY), 0)
         released = now - int(state.policy.ledger.release_minutes * MICROSECONDS_A_MINUTE)

@@ -39,12 +39,12 @@ def exposures_of(snapshot: Snapshot, row_of: Mapping[str, int], *, released: int
         lines.surfaces,
     )
     live = lines.confirmed | (lines.at >= released) | (lines.kind != SHOWN)
-    return block if live.all() else block.only(live)
+    return block if np.count_nonzero(live) == len(live) else block.only(live)
 
 
 def spread_out(block: Exposures, known: npt.NDArray[np.bool_]) -> Exposures:
     """Return a block's entries among users who have none: the block's users stand where ``known``, (U,), is true."""
-    if known.all():
+    if np.count_nonzero(known) == len(known):
         return block
     widths = np.zeros(len(known), np.int64)
     widths[known] = np.diff(block.offsets)

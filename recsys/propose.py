@@ -244,7 +244,7 @@ class Proposer:
             else model.trace(evidence, best.offsets, best.item_row, blind=blind, systems=systems)
         )
         chance = np.full(size, np.nan, np.float32)
-        return Candidates(
+        return Candidates.written(
             user_ids, best.offsets, best.item_row, score, source, close, trace.share, trace.evidence_row, chance
         )
 
@@ -285,7 +285,7 @@ class Proposer:
         """Purchases that may be known of: none of a guest's."""
         bought: npt.NDArray[np.bool_] = history.kind == PURCHASE
         guest = shoppers.tier == GUEST
-        if guest.any():
+        if np.count_nonzero(guest):
             bought &= ~guest[history.user_row]
         return bought
 

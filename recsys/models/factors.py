@@ -115,7 +115,7 @@ class FactorModel(Served):
         evidence = checked(evidence)
         given = self.vectors(evidence) if vectors is None else vectors
         silent = evidence.indptr[1:] == evidence.indptr[:-1]
-        if silent.any():  # a vector that is no number gets an empty list, and so does no evidence
+        if np.count_nonzero(silent):  # a vector that is no number gets an empty list, and so does no evidence
             given = np.where(silent[:, None], np.float32(np.nan), given)
         index = self.known.index(within)
         if exclude is None:

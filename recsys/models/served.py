@@ -49,8 +49,7 @@ class Block:
     @classmethod
     def of(cls, evidence: csr_matrix, offsets: Offsets, item_row: Rows, systems: Floats | None = None) -> Block:
         """Make zeroed room."""
-        starts = np.zeros(len(offsets), np.int64)
-        np.cumsum((offsets[1:] - offsets[:-1]) * (evidence.indptr[1:] - evidence.indptr[:-1]), out=starts[1:])
+        starts = _starts(offsets, evidence)
         return cls(evidence, offsets, item_row, starts, np.zeros(starts[-1], np.float32), systems)
 
     @property
@@ -176,10 +175,17 @@ def refuse(blinding: object) -> None:
 
 def _bites(offsets: Offsets, evidence: csr_matrix) -> list[tuple[int, int]]:
     """Return spans of users whose parts fit the room."""
-    sizes = np.cumsum((offsets[1:] - offsets[:-1]) * (evidence.indptr[1:] - evidence.indptr[:-1])) // ROOM
-    if len(sizes) and not sizes[-1]:
-        return [(0, len(offsets) - 1)]
-    return list(pairwise([0, *(np.flatnonzero(np.diff(sizes)) + 1).tolist(), len(offsets) - 1]))
+    if len(offsets) == 2:
+        return [(0, 1)]
+    room = _starts(offsets, evidence)[1:] // ROOM
+    return list(pairwise([0, *(np.flatnonzero(np.diff(room)) + 1).tolist(), len(offsets) - 1]))
+
+
+def _starts(offsets: Offsets, evidence: csr_matrix) -> Offsets:
+    """Return (U + 1,) where the tables of users' (candidates, past items) begin, one after another."""
+    starts = np.zeros(len(offsets), np.int64)
+    ((offsets[1:] - offsets[:-1]) * (evidence.indptr[1:] - evidence.indptr[:-1])).cumsum(out=starts[1:])
+    return starts
 
 
 def shared(work: Callable[[int, int], None], users: int) -> None:
