@@ -41,21 +41,37 @@ def check(request: Request) -> None:
         raise EngineError(f"`surface` must be a word but got {request.surface!r}")
 
 
-def check_id(user_id: str) -> None:
-    """Refuse an id that can be nobody's."""
-    if not user_id:
+def id_text(given: str | int, name: str) -> str:
+    """Return an id as text; a whole number is written out, as the tables do it.
+
+    Example:
+        >>> id_text(1228, "user_id")
+        '1228'
+    """
+    if isinstance(given, str):
+        return given
+    if isinstance(given, bool) or not isinstance(given, int | np.integer):
+        raise EngineError(f"`{name}` must be text or a whole number but got {given!r:.80}")
+    return str(given)
+
+
+def shopper_id(user_id: str | int) -> str:
+    """Return an id as text, unless it can be nobody's."""
+    text = id_text(user_id, "user_id")
+    if not text:
         raise EngineError("`user_id` must name a shopper but is empty")
     try:
-        user_id.encode()
+        text.encode()
     except UnicodeEncodeError:
         raise EngineError("`user_id` must be Unicode but has a lone surrogate") from None
+    return text
 
 
-def session_ids(session: Sequence[str]) -> Sequence[str]:
+def session_ids(session: Sequence[str | int]) -> tuple[str, ...]:
     """Return the ids of a session; a text is no list of them."""
     if isinstance(session, str):
         raise EngineError(f"`session` must be a list of item ids but got the text {session!r}")
-    return session
+    return tuple(id_text(item, "session") for item in session)
 
 
 def micros(now: dt.datetime | int | None) -> int:

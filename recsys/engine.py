@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from boundary.candidates import id_texts
 from boundary.explain import explain_row, for_shopper
 from boundary.facts import Context, Facts
 from boundary.gate import Gate
@@ -31,7 +32,7 @@ from boundary.words import (
     TIER_NAMES,
 )
 from recsys.answer import Answer, Explanation, Farewell, State, remembered, slate_of
-from recsys.asked import EngineError, check, check_id, iso, micros, policy_of, session_ids
+from recsys.asked import EngineError, check, id_text, iso, micros, policy_of, session_ids, shopper_id
 from recsys.beside import Beside
 from recsys.bundle import Bundle
 from recsys.forgetting import Mark, scrub
@@ -252,20 +253,20 @@ class Engine:
 
     def score(
         self,
-        user_id: str | None = None,
+        user_id: str | int | None = None,
         *,
         n: int = 10,
         surface: str = "home",
         intent: str = "browse",
-        session: Sequence[str] = (),
-        within: str | Sequence[str] | None = None,
+        session: Sequence[str | int] = (),
+        within: str | Sequence[str | int] | None = None,
         now: dt.datetime | int | None = None,
         reserve: bool = True,
     ) -> Slate:
         """Suggest at most ``n`` items to one visitor.
 
         Args:
-            user_id: the shopper; None or unknown is a guest.
+            user_id: the shopper; None or unknown is a guest. A whole number, here and in other ids, is written out.
             n: slots, at least 0.
             surface: where it is shown: home, product, email, push, ...
             intent: find, discover, deal, research or browse.
@@ -275,21 +276,22 @@ class Engine:
             reserve: count the slate as shown until it is confirmed or runs out; see ``shown``.
 
         Raises:
-            EngineError: n is negative, the intent is none of the five, or ``now`` has no zone.
+            EngineError: n is negative, the intent is none of the five, an id neither text nor whole number, or ``now`` has no zone.
 
         Example:
             ``engine.score("1228", n=10, surface="home", intent="browse").items``
         """
-        moment = micros(now)
+        who = None if user_id is None else id_text(user_id, "user_id")
+        part = within if within is None or isinstance(within, str) else [id_text(item, "within") for item in within]
         request = Request(
-            surface=surface, intent=intent, n=n, now=moment, within=within, sessions=((*session_ids(session),),)
+            surface=surface, intent=intent, n=n, now=micros(now), within=part, sessions=(session_ids(session),)
         )
         check(request)
-        return self._serve(user_id, request, reserve=reserve)
+        return self._serve(who, request, reserve=reserve)
 
     def serve(
         self,
-        user_id: str,
+        user_id: str | int,
         kept: Slate | pl.DataFrame,
         *,
         n: int = 10,
@@ -316,12 +318,13 @@ class Engine:
         Raises:
             EngineError: the slate is somebody else's, a column is missing, or what ``score`` raises.
         """
-        rows = Kept.of(kept, user_id)
+        who = id_text(user_id, "user_id")
+        rows = Kept.of(kept, who)
         if rows is None:
             raise EngineError("`kept` must be a slate of `user_id` alone but holds rows of somebody else")
         request = Request(surface=surface, intent=intent, n=n, now=micros(now))
         check(request)
-        return self._serve(user_id, request, reserve=reserve, kept=rows)
+        return self._serve(who, request, reserve=reserve, kept=rows)
 
     def _serve(self, user_id: str | None, request: Request, *, reserve: bool, kept: Kept | None = None) -> Slate:
         """Answer a call, and reserve what it shows; who comes between two of its steps makes it begin anew."""
@@ -368,7 +371,7 @@ class Engine:
         """
         request = Request(surface=surface, intent=intent, n=n, now=micros(now))
         check(request)
-        state = self._current()
+        state, user_ids = self._current(), id_texts(user_ids)
         if read_ledger:
             return self._answer(state, user_ids, request)
         return self._answer(state, user_ids, request, exposures=Exposures.empty(len(user_ids)))
@@ -389,8 +392,8 @@ class Engine:
 
     def feedback(
         self,
-        user_id: str,
-        item_id: str | None,
+        user_id: str | int,
+        item_id: str | int | None,
         kind: str,
         *,
         surface: str = "home",
@@ -404,20 +407,20 @@ class Engine:
         """
         if kind not in ("dismiss", *COMPLAINTS):
             raise EngineError(f"`kind` must be one of dismiss, {', '.join(COMPLAINTS)} but got {kind!r}")
-        check_id(user_id)
-        if kind == "dismiss" and not item_id:
+        who, item = shopper_id(user_id), "" if item_id is None else id_text(item_id, "item_id")
+        if kind == "dismiss" and not item:
             raise EngineError("`item_id` must name what is dismissed but is empty")
         if self.ledger is None:
             raise EngineError("there is no ledger to keep feedback in; give Engine.load a `ledger`")
-        entry = Entry(kind, item_id or "", surface, micros(now), uuid.uuid4().hex, 0, "", confirmed=True)
+        entry = Entry(kind, item, surface, micros(now), uuid.uuid4().hex, 0, "", confirmed=True)
         for _ in range(TRIES * 20):
-            _, turn = self.ledger.read(user_id, entry.at)
-            if self.ledger.append(user_id, [entry], expected_turn=turn):
+            _, turn = self.ledger.read(who, entry.at)
+            if self.ledger.append(who, [entry], expected_turn=turn):
                 return
         raise LedgerError("the ledger is too busy to take feedback; try again")
 
     def forget(
-        self, user_id: str, *, now: dt.datetime | int | None = None, slates: Sequence[str | Path] = ()
+        self, user_id: str | int, *, now: dt.datetime | int | None = None, slates: Sequence[str | Path] = ()
     ) -> Farewell:
         """Remove what is kept of a shopper: events, customer row, ledger entries, feedback, slates of batches.
 
@@ -434,17 +437,17 @@ class Engine:
             EngineError: the id is empty or no Unicode.
             LedgerError: the ledger is down; the events are gone, exposures and feedback still stand: forget again.
         """
-        check_id(user_id)
+        who = shopper_id(user_id)
         moment = micros(now)
         mark = Mark(moment, moment + int(self.policy.ledger.retrain_days * MICROSECONDS_A_DAY))
         with self._changing:
-            bundle, events = self.bundle.forget(user_id, mark)
+            bundle, events = self.bundle.forget(who, mark)
             self._adopt(bundle)
-        told = bundle.forgotten.find(user_id)
+        told = bundle.forgotten.find(who)
         places = [*slates, *(copies_of(bundle.path) if bundle.path else ())]
-        rows = scrub(places, user_id)
-        exposures = 0 if self.ledger is None else self.ledger.forget(user_id)
-        log.info("forgot shopper %s: %d events, %d exposures", self.aliases.of(user_id, now=moment), events, exposures)
+        rows = scrub(places, who)
+        exposures = 0 if self.ledger is None else self.ledger.forget(who)
+        log.info("forgot shopper %s: %d events, %d exposures", self.aliases.of(who, now=moment), events, exposures)
         return Farewell(events, exposures, rows, None if told is None else told.retrain_by)
 
     def status(self, *, now: dt.datetime | int | None = None) -> dict[str, Any]:
@@ -481,8 +484,8 @@ class Engine:
 
     def explain(
         self,
-        user_id: str,
-        item_id: str,
+        user_id: str | int,
+        item_id: str | int,
         *,
         n: int = 10,
         surface: str = "home",
@@ -494,13 +497,13 @@ class Engine:
         Raises:
             EngineError: the catalogue has no such item.
         """
-        state = self._current()
-        row = state.gate.catalogue.row_of.get(item_id)
+        who, item, state = id_text(user_id, "user_id"), id_text(item_id, "item_id"), self._current()
+        row = state.gate.catalogue.row_of.get(item)
         if row is None:
             raise EngineError(f"`item_id` {item_id!r} is not in the catalogue; look it up in catalogue.parquet")
         request = Request(surface=surface, intent=intent, n=n, now=micros(now), also=row)
         check(request)
-        answer = self._answer(state, [user_id], request)
+        answer = self._answer(state, [who], request)
         found = np.flatnonzero(answer.candidates.item_row == row)
         place = int(found[np.argmax(answer.verdict.kept[found])])
         facts = Facts(
@@ -511,8 +514,8 @@ class Engine:
         rules = explain_row(state.policy, facts.one(place), int(verdict.enforced[place]))
         reasons = verdict.reasons(place)
         return Explanation(
-            user_id=user_id,
-            item_id=item_id,
+            user_id=who,
+            item_id=item,
             tier=TIER_NAMES[int(answer.shoppers.tier[0])],
             rank=place,
             shown=bool(verdict.kept[place]),

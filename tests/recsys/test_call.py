@@ -67,6 +67,51 @@ def test_ids_of_any_script_are_known_again() -> None:
         assert engine.score(name, now=NOW).tier == "guest"
 
 
+def test_a_whole_number_is_the_id_that_the_tables_write_out() -> None:
+    """Shops number their shoppers and items: 7 is "7" in every call, as it is in the tables."""
+    names, numbers = {shopper(3): "7"}, pl.col("item_id").replace({"item-11": "11", "item-21": "21"})
+    engine = Engine(
+        fitted(
+            _renamed(events_frame(), names).with_columns(numbers),
+            _renamed(customers_frame(), names),
+            catalogue_frame().with_columns(numbers),
+        ),
+        ledger=open_ledger("sqlite://"),
+    )
+    asked = {"within": ["21", 11, np.int32(21)], "now": NOW, "reserve": False}
+    same = engine.score("7", session=["11"], **asked)  # type: ignore[arg-type]
+    for who in (7, np.int64(7)):
+        slate = engine.score(who, session=[11], **asked)  # type: ignore[arg-type]
+        assert (slate.user_id, slate.tier, slate.items) == ("7", "regular", same.items)
+    assert ids(slate)
+    assert set(ids(slate)) <= {"11", "21"}
+    assert ids(engine.serve(7, slate, now=NOW, reserve=False)) == ids(slate)
+    assert engine.score_block([7], now=NOW).candidates.user_ids == ["7"]
+    engine.feedback(7, 21, "dismiss", now=NOW)
+    told = engine.explain(7, 21, now=NOW)
+    assert (told.user_id, told.item_id) == ("7", "21")
+    assert "dismissed" in told.reasons
+    assert engine.forget(7, now=NOW).exposures == 1
+    assert engine.score(7, now=NOW).tier == "guest"
+
+
+@pytest.mark.parametrize("given", [7.0, True, b"7", ["7"], float("nan")])
+def test_an_id_that_is_none_is_told_in_one_line(engine: Engine, given: object) -> None:
+    """Neither text nor a whole number: the line names the argument; nobody's list is given instead."""
+    calls = (
+        lambda: engine.score(given, now=NOW),  # type: ignore[arg-type]
+        lambda: engine.feedback(given, None, "too_often", now=NOW),  # type: ignore[arg-type]
+        lambda: engine.explain(given, "item-21", now=NOW),  # type: ignore[arg-type]
+        lambda: engine.forget(given, now=NOW),  # type: ignore[arg-type]
+    )
+    for call in calls:
+        with pytest.raises(EngineError, match="`user_id` must be text or a whole number"):
+            call()
+    for name in ("session", "within"):
+        with pytest.raises(EngineError, match=f"`{name}` must be text or a whole number"):
+            engine.score(WHO, **{name: [given], "now": NOW})  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("user", [shopper(57), shopper(58), shopper(59)])
 def test_who_did_not_agree_is_a_guest(engine: Engine, user: str) -> None:
     """Opted out, without consent, or without a row: the guest's slate, whole."""
