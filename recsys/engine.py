@@ -640,8 +640,10 @@ def open_or_down(url: str, *, keep_days: float) -> Ledger:
 
 
 def _readable(facts: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a bundle's facts with moments as ISO 8601 tells them and tiers by name."""
-    told = {name: iso(value) if name.endswith("_for") else value for name, value in facts.items()}
+    """Return a bundle's facts with moments as ISO 8601 tells them and tiers by name; who is forgotten stands elsewhere."""
+    told = {
+        name: iso(value) if name.endswith("_for") else value for name, value in facts.items() if name != "forgotten"
+    }
     return told | ({"tiers": dict(zip(TIER_NAMES, facts["tiers"], strict=True))} if "tiers" in facts else {})
 
 

@@ -110,6 +110,7 @@ def test_status_tells_the_deadline_and_nobody(opened: Open) -> None:
     status = engine.status(now=NOW)
     assert status["ledger"] == {"up": True, "error": None}
     assert status["forgotten"]["waiting"] == 1
+    assert "forgotten" not in status["facts"]  # told once
     assert status["forgotten"]["retrain_by"].startswith("2026-04-01T12:00")
     assert engine.status(now=NOW + 31 * DAY)["forgotten"]["overdue"]
     assert WHO not in json.dumps(status, default=str)
