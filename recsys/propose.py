@@ -244,7 +244,7 @@ class Proposer:
             else model.trace(evidence, best.offsets, best.item_row, blind=blind, systems=systems)
         )
         chance = np.full(size, np.nan, np.float32)
-        return Candidates.written(
+        return Candidates(
             user_ids, best.offsets, best.item_row, score, source, close, trace.share, trace.evidence_row, chance
         )
 
