@@ -215,7 +215,7 @@ def _norms(vectors: Floats) -> npt.NDArray[np.float64]:
 
 def _plain(array: npt.NDArray[Any], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
     """One kind of array for the compiler: contiguous, of one dtype, writable."""
-    if array.dtype == dtype and array.flags.c_contiguous and array.flags.writeable:
+    if type(array) is np.ndarray and array.dtype == dtype and array.flags.c_contiguous and array.flags.writeable:
         return array
     with np.errstate(over="ignore"):
         plain = np.ascontiguousarray(array, dtype=dtype)
