@@ -260,7 +260,7 @@ def flat(values: npt.ArrayLike, kind: type[Any]) -> npt.NDArray[Any]:
     return np.array(fits.reshape(-1))
 
 
-def id_texts(user_ids: Sequence[str]) -> Sequence[str]:
+def id_texts(user_ids: Sequence[str | int]) -> Sequence[str]:
     """Return ids as text: whole numbers are written out, as ``boundary.tables`` does it.
 
     Raises:
@@ -273,7 +273,7 @@ def id_texts(user_ids: Sequence[str]) -> Sequence[str]:
     if isinstance(user_ids, str | bytes) or not isinstance(user_ids, Iterable):
         raise CandidateError(f"user_ids must be a list of ids but got {user_ids!r:.80}")
     if type(user_ids) in {list, tuple} and set(map(type, user_ids)) <= {str}:
-        return user_ids
+        return user_ids  # type: ignore[return-value]  # all of them are text
     ids: list[str] = []
     for one in user_ids:
         if isinstance(one, bool | np.bool_) or not isinstance(one, str | int | np.integer):

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import datetime as dt
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 
+from boundary.candidates import CandidateError, id_texts
 from boundary.policy import Policy
 from boundary.words import INTENTS
 from recsys.propose import Request
@@ -48,11 +49,11 @@ def id_text(given: str | int, name: str) -> str:
         >>> id_text(1228, "user_id")
         '1228'
     """
-    if isinstance(given, str):
-        return given
-    if isinstance(given, bool) or not isinstance(given, int | np.integer):
-        raise EngineError(f"`{name}` must be text or a whole number but got {given!r:.80}")
-    return str(given)
+    try:
+        (text,) = id_texts([given])
+    except CandidateError:
+        raise EngineError(f"`{name}` must be text or a whole number but got {given!r:.80}") from None
+    return text
 
 
 def shopper_id(user_id: str | int) -> str:
@@ -67,11 +68,11 @@ def shopper_id(user_id: str | int) -> str:
     return text
 
 
-def session_ids(session: Sequence[str | int]) -> tuple[str, ...]:
-    """Return the ids of a session; a text is no list of them."""
-    if isinstance(session, str):
-        raise EngineError(f"`session` must be a list of item ids but got the text {session!r}")
-    return tuple(id_text(item, "session") for item in session)
+def id_list(given: Iterable[str | int], name: str) -> tuple[str, ...]:
+    """Return item ids as text; one text is no list of them."""
+    if isinstance(given, str | bytes) or not isinstance(given, Iterable):
+        raise EngineError(f"`{name}` must be a list of item ids but got {given!r:.80}")
+    return tuple(id_text(item, name) for item in given)
 
 
 def micros(now: dt.datetime | int | None) -> int:

@@ -32,7 +32,7 @@ from boundary.words import (
     TIER_NAMES,
 )
 from recsys.answer import Answer, Explanation, Farewell, State, remembered, slate_of
-from recsys.asked import EngineError, check, id_text, iso, micros, policy_of, session_ids, shopper_id
+from recsys.asked import EngineError, check, id_list, id_text, iso, micros, policy_of, shopper_id
 from recsys.beside import Beside
 from recsys.bundle import Bundle
 from recsys.forgetting import Mark, scrub
@@ -282,9 +282,9 @@ class Engine:
             ``engine.score("1228", n=10, surface="home", intent="browse").items``
         """
         who = None if user_id is None else id_text(user_id, "user_id")
-        part = within if within is None or isinstance(within, str) else [id_text(item, "within") for item in within]
+        part = within if within is None or isinstance(within, str) else id_list(within, "within")
         request = Request(
-            surface=surface, intent=intent, n=n, now=micros(now), within=part, sessions=(session_ids(session),)
+            surface=surface, intent=intent, n=n, now=micros(now), within=part, sessions=(id_list(session, "session"),)
         )
         check(request)
         return self._serve(who, request, reserve=reserve)
@@ -368,6 +368,10 @@ class Engine:
         """Score many users at once, by the very path of ``score``; nothing is reserved.
 
         Without ``read_ledger`` the shoppers count as having been shown nothing yet.
+
+        Raises:
+            EngineError: as in ``score``.
+            CandidateError: an id is neither text nor a whole number.
         """
         request = Request(surface=surface, intent=intent, n=n, now=micros(now))
         check(request)

@@ -141,6 +141,9 @@ def test_any_number_of_slots_is_an_upper_bound(engine: Engine, n: int) -> None:
         ({"intent": "haggle"}, "`intent` must be one of"),
         ({"surface": ""}, "`surface` must be a word"),
         ({"session": "item-01"}, "`session` must be a list"),
+        ({"session": None}, "`session` must be a list"),
+        ({"session": b"item-01"}, "`session` must be a list"),
+        ({"within": 7}, "`within` must be a list"),
         ({"now": dt.datetime(2026, 3, 2)}, "`now` must have a time zone"),  # noqa: DTZ001 (that is the point)
         ({"now": -1}, "`now` must be a time"),
         ({"now": 1.5}, "`now` must be a time"),
