@@ -17,7 +17,7 @@ import numpy.typing as npt
 from boundary import kernel
 from boundary.candidates import Candidates, rows_of_users
 from boundary.history import SHOWN, Exposures, History
-from boundary.measure import EASED, Measure, measured
+from boundary.measure import EASED
 from boundary.past import kernel as past
 from boundary.words import GUEST, INTENTS, MICROSECONDS_A_DAY, MICROSECONDS_AN_HOUR, Family, plain_surface
 
@@ -232,10 +232,6 @@ class Facts(ShopperFacts):
         if np.count_nonzero(eases != 1):
             eases[:, self.guest] = 1
         return eases
-
-    def measure(self, measure: Measure) -> npt.NDArray[np.float64]:
-        """Return what is measured of each row, as the gate does it; see ``boundary.kernel.judge_rows``."""
-        return measured(self, measure)
 
     def of_users(self, users: npt.NDArray[np.int64]) -> tuple[Facts, npt.NDArray[np.int64]]:
         """Return the facts of some of the shoppers, (P,), and the places of their rows among these."""

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from boundary.candidates import CandidateError
 from boundary.facts import Context, Facts, check_now
-from boundary.measure import RowBits
+from boundary.judge import RowBits
 from boundary.past import kernel
 from boundary.plan import ItemLines, Plan, placed
 from boundary.rules.base import Flags, Rule
@@ -55,7 +55,9 @@ class Gate:
         """Compute who the shoppers of a block are to the shop; see ``boundary.shoppers.Shoppers.meet``."""
         check_now(now)
         _same_users(len(customers.known), history=history, exposures=exposures)
-        return Shoppers.meet(customers, history, exposures, policy=self.policy, now=now)
+        return Shoppers.meet(
+            customers, history, exposures, needs=self.policy.needs, feedback=self.policy.feedback, now=now
+        )
 
     def admit(self, history: History, shoppers: Shoppers, *, now: int) -> Admission:
         """Decide which of a block's events may be remembered as evidence.

@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from boundary.facts import Answer, Facts, ItemFacts, View
-from boundary.measure import EASED, NOTHING, SOURCES, Bits, Check, Checks, Flags, RowBits, judge_rows, scratch
+from boundary.judge import NOTHING, RowBits, judge_rows, scratch
+from boundary.measure import EASED, SOURCES, Bits, Check, Checks, Flags
 from boundary.rules import BIT
 from boundary.rules import kernel as quota
 from boundary.rules.base import BOUNDS, Measured, QuotaTerms, Rule

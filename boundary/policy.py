@@ -16,19 +16,16 @@ import tomli_w
 
 from boundary.policy_file import (
     SCHEMA,
-    AdmitTerms,
-    BlindTerms,
-    FeedbackTerms,
-    LedgerTerms,
     PolicyError,
-    TierTerms,
     direction_of,
     json_schema,
     plain,
     read_policy,
     stricter,
 )
-from boundary.rules.base import NO_CAP, Rule
+from boundary.rules.base import Rule
+from boundary.settings import NO_CAP
+from boundary.terms import AdmitTerms, BlindTerms, FeedbackTerms, LedgerTerms, TierTerms
 from boundary.words import TIER_NAMES, Family, Tier, plain_surface
 
 __all__ = ["Policy", "PolicyError", "direction_of", "json_schema", "stricter"]

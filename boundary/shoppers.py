@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from boundary.history import Exposures, History
-    from boundary.policy import Policy
+    from boundary.terms import FeedbackTerms
 
 Floats = npt.NDArray[np.float32]
 Flags = npt.NDArray[np.bool_]
@@ -155,7 +155,8 @@ class Shoppers:
         history: History,
         exposures: Exposures | None,
         *,
-        policy: Policy,
+        needs: Floats,
+        feedback: FeedbackTerms,
         now: int,
     ) -> Shoppers:
         """Compute the tier and standing of each shopper of a block.
@@ -166,7 +167,8 @@ class Shoppers:
             customers: (U,) of the block.
             history: (U,) all their events, admitted or not.
             exposures: (U,) their ledger entries, None where the ledger is down.
-            policy: gives the terms of each tier and the steps of feedback.
+            needs: (tiers, 3) days, purchases and mean spend that each tier asks for; see ``Policy.needs``.
+            feedback: what a complaint does.
             now: microseconds UTC.
         """
         users = history.users
@@ -174,7 +176,7 @@ class Shoppers:
         tenure, purchases, baskets, ticket = np.empty((4, users), np.float32)
         kernel.meet(
             history.offsets, history.kind, history.at, history.unit_price, history.quantity, now, customers.since,
-            customers.known, customers.agreed_to(PERSONALISE) & ~customers.opted_out, policy.needs,
+            customers.known, customers.agreed_to(PERSONALISE) & ~customers.opted_out, needs,
             exposures is not None, tier, known, tenure, purchases, baskets, ticket,
         )  # fmt: skip
         return cls(
@@ -185,7 +187,7 @@ class Shoppers:
             purchases=purchases,
             baskets=baskets,
             ticket=ticket,
-            ease=_ease(exposures, users, policy=policy, now=now),
+            ease=_ease(exposures, users, feedback, now=now),
             ledger_down=exposures is None,
         )
 
@@ -260,12 +262,11 @@ def _agreements(lines: pl.DataFrame) -> tuple[npt.NDArray[np.int32], tuple[froze
     return found["place"].to_numpy(), tuple(sets)
 
 
-def _ease(exposures: Exposures | None, users: int, *, policy: Policy, now: int) -> dict[Family, Floats]:
+def _ease(exposures: Exposures | None, users: int, terms: FeedbackTerms, *, now: int) -> dict[Family, Floats]:
     """Weigh the complaints: each costs one step, fades over ``relax_days``, and all together cost at most ``most``.
 
     No more than all of a limit can be taken, however large the steps.
     """
-    terms = policy.feedback
     ease = {family: np.ones(users, np.float32) for family in COMPLAINTS.values()}
     if exposures is None or not np.count_nonzero(exposures.kind > DISMISSED):
         return ease

@@ -429,7 +429,7 @@ def diff(
     if bundle is None:
         return
     from boundary.tables import write_parquet_atomic
-    from recsys.beside import compare_over
+    from recsys.compared import compare_over
 
     url = _ledger_of(bundle, ledger)
     engine = Engine.load(bundle, ledger=url, policy=here)

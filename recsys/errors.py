@@ -10,6 +10,7 @@ from recsys.bundle import BundleError
 from recsys.engine import EngineError
 from recsys.interactions import InteractionError
 from recsys.models import ModelError
+from recsys.on_spark import SparkError
 from recsys.registered import RegisteredError
 
 MENDABLE = (
@@ -23,5 +24,6 @@ MENDABLE = (
     ModelError,
     PolicyError,
     RegisteredError,
+    SparkError,
     TableError,
 )

@@ -254,7 +254,7 @@ def _model(choice: Choice, spark: str | None) -> Recommender:
     if spark is None:
         return model
     from recsys.models import ALS
-    from recsys.spark import SparkALS
+    from recsys.models.spark_als import SparkALS
 
     if not isinstance(model, ALS):
         raise ModelError(f"`model` must be als to be trained on Spark but got {choice.model!r}")

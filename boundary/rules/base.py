@@ -7,10 +7,12 @@ from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema
+from pydantic import BaseModel, ConfigDict
 
 from boundary.facts import Facts, ItemFacts, ShopperFacts, View
+from boundary.judge import measured
 from boundary.measure import Measure
+from boundary.settings import Words, as_set
 from boundary.words import SOURCE_NAMES, Family
 
 Flags: TypeAlias = npt.NDArray[np.bool_]
@@ -20,55 +22,6 @@ Bound = Literal["at most", "at least", "below"]
 Enforcement = Literal["enforce", "shadow", "off"]
 BOUNDS: tuple[Bound, ...] = ("at most", "at least", "below")  # the place is the kernel's code
 ENFORCEMENTS: tuple[Enforcement, ...] = ("off", "shadow", "enforce")  # from loose to strict
-NO_CAP = "none"  # TOML has no null: the word that stands for it in a policy file
-MOST = 1_000_000_000
-
-
-def _none_word(value: object) -> object:
-    return None if value == NO_CAP else value
-
-
-def setting(stricter: Literal["lower", "higher"], **bounds: float) -> Any:
-    """Declare a number's bounds, and in which direction it becomes stricter."""
-    bounds.setdefault("le", MOST)
-    return Field(json_schema_extra={"stricter": stricter}, allow_inf_nan=False, **bounds)  # type: ignore[call-overload]
-
-
-def _number_or_none(kind: Any, way: str, most: float) -> Any:
-    """Return the type of a number that may be no cap."""
-    word = "integer" if kind is int else "number"
-    schema = {
-        "anyOf": [{"type": word, "minimum": 0, "maximum": most}, {"const": NO_CAP}],
-        "stricter": way,
-    }
-    bounds = Field(ge=0, le=most) if kind is int else Field(ge=0, le=most, allow_inf_nan=False)
-    return Annotated[
-        Annotated[kind, bounds] | None,
-        BeforeValidator(_none_word),
-        PlainSerializer(lambda value: NO_CAP if value is None else value),
-        WithJsonSchema(schema),
-        Field(json_schema_extra={"stricter": way}),
-    ]
-
-
-def _as_set(order: tuple[str, ...] | None) -> BeforeValidator:
-    """Read a list of words as a set in a fixed order, so that writing it otherwise is no other policy."""
-
-    def read(value: object) -> object:
-        if not isinstance(value, list | tuple) or not all(isinstance(word, str) for word in value):
-            return value
-        known = order or ()
-        return tuple(sorted(set(value), key=lambda word: (known.index(word) if word in known else len(known), word)))
-
-    return BeforeValidator(read)
-
-
-Count: Any = _number_or_none(int, "lower", MOST)
-Share: Any = _number_or_none(float, "lower", 1)
-Ceiling: Any = _number_or_none(float, "lower", MOST)
-Floor: Any = _number_or_none(float, "higher", MOST)
-Days = Annotated[float, setting("higher", ge=0, le=3660)]
-Words = Annotated[tuple[str, ...], _as_set(None)]
 SourceName = Literal["personal", "crowd", "explore", "gesture", "session"]
 
 
@@ -102,7 +55,7 @@ class Rule(BaseModel):
     spends: ClassVar[bool] = False
 
     enforce: Enforcement
-    sources: Annotated[tuple[SourceName, ...], _as_set(SOURCE_NAMES)]
+    sources: Annotated[tuple[SourceName, ...], as_set(SOURCE_NAMES)]
     surfaces: Words | None = None
 
     def value(self, facts: View) -> Values:
@@ -157,7 +110,7 @@ class Measured(Rule):
 
     def value(self, facts: View) -> Values:
         measure = self.measure()
-        return 0.0 if measure is None else rows_of(facts).measure(measure)
+        return 0.0 if measure is None else measured(rows_of(facts), measure)
 
     def limit(self, facts: View) -> Values | None:
         measure = self.measure()

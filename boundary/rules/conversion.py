@@ -13,9 +13,6 @@ from boundary.measure import Measure
 from boundary.rules import kernel as quota
 from boundary.rules.base import (
     Bound,
-    Ceiling,
-    Count,
-    Days,
     FlagRule,
     Flags,
     Grain,
@@ -23,12 +20,11 @@ from boundary.rules.base import (
     Quota,
     QuotaTerms,
     Rule,
-    Share,
     Values,
     in_days,
     items_of,
-    setting,
 )
+from boundary.settings import Ceiling, Count, Days, Share, setting
 from boundary.words import Family
 
 

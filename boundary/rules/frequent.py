@@ -11,22 +11,8 @@ from boundary import kernel
 from boundary.facts import Facts, View
 from boundary.measure import Measure
 from boundary.rules import kernel as quota
-from boundary.rules.base import (
-    Bound,
-    Count,
-    Days,
-    FlagRule,
-    Flags,
-    Grain,
-    Measured,
-    QuotaTerms,
-    Rule,
-    Values,
-    Words,
-    in_days,
-    setting,
-    shoppers_of,
-)
+from boundary.rules.base import Bound, FlagRule, Flags, Grain, Measured, QuotaTerms, Rule, Values, in_days, shoppers_of
+from boundary.settings import Count, Days, Words, setting
 from boundary.words import MICROSECONDS_A_DAY, Family
 
 

@@ -9,24 +9,8 @@ import numpy as np
 from boundary import kernel
 from boundary.facts import Facts, View
 from boundary.measure import Measure
-from boundary.rules.base import (
-    Bound,
-    Ceiling,
-    Days,
-    FlagRule,
-    Flags,
-    Floor,
-    Grain,
-    Measured,
-    Rule,
-    Share,
-    Values,
-    Words,
-    in_days,
-    items_of,
-    setting,
-    shoppers_of,
-)
+from boundary.rules.base import Bound, FlagRule, Flags, Grain, Measured, Rule, Values, in_days, items_of, shoppers_of
+from boundary.settings import Ceiling, Days, Floor, Share, Words, setting
 from boundary.shoppers import PERSONALISE
 from boundary.words import Family
 

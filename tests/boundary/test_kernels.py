@@ -31,6 +31,7 @@ from boundary import Candidates, Context, Policy, kernel
 from boundary.claims import Claim
 from boundary.facts import Facts, hours_since
 from boundary.history import ENTRY_KINDS
+from boundary.judge import measured
 from boundary.measure import MOST_CHECKS, MOST_WINDOWS, Check, Checks, Measure
 from boundary.past.kernel import relationship
 from boundary.plan import ItemLines, _classes, placed
@@ -38,14 +39,15 @@ from boundary.rules import BIT, RULES
 from boundary.rules import kernel as quota
 from boundary.rules.base import Measured, Quota, Rule
 from boundary.rules.guard import SLATE_FULL
+from boundary.shoppers import Shoppers
 from boundary.words import SOURCE_NAMES, Kind, Tier
 
 NEVER = kernel.NEVER
 
 
-def facts_of(world: World, rules: Policy = DEFAULT) -> Facts:
+def facts_of(world: World, rules: Policy = DEFAULT, *, shoppers: Shoppers | None = None) -> Facts:
     return Facts(
-        world.context, world.catalogue, world.meet(rules), world.candidates, history=world.history,
+        world.context, world.catalogue, shoppers or world.meet(rules), world.candidates, history=world.history,
         exposures=world.exposures,
     )  # fmt: skip
 
@@ -164,7 +166,7 @@ def test_what_is_measured_is_what_the_slow_way_measures(kind: int, data: st.Data
     """Each measure of each row, from events and entries in any order."""
     measure = data.draw(measures(kind))
     facts = facts_of(world)
-    found = facts.measure(measure)
+    found = measured(facts, measure)
     for row in range(world.candidates.rows):
         if facts.item_known[row]:
             expected = measure_of_row(world, facts.shoppers, row, measure)
@@ -459,13 +461,10 @@ def test_an_event_of_no_kind_is_neither_interest_nor_refusal(world: World, code:
     odd = np.arange(len(past.at)) % 2 == 0
     kind = np.where(odd, np.uint8(code), past.kind)
     there, gone = replace(world, history=replace(past, kind=kind)), replace(world, history=past.only(~odd))
-    tier = world.meet(DEFAULT)
+    shoppers = world.meet(DEFAULT)
     for number in range(kernel.HURRIED + 1):
         measure = Measure(number, 0, 7, 2, 28)
-        one, other = (
-            Facts(w.context, w.catalogue, tier, w.candidates, history=w.history, exposures=w.exposures).measure(measure)
-            for w in (there, gone)
-        )
+        one, other = (measured(facts_of(w, shoppers=shoppers), measure) for w in (there, gone))
         np.testing.assert_array_equal(one, other)
 
 
@@ -482,7 +481,7 @@ def test_the_next_shopper_was_shown_nothing_of_the_last_one() -> None:
         facts, alone = facts_of(world), facts_of(world.take([1]))
         for kind in range(kernel.HURRIED + 1):
             measure = Measure(kind, 0, 7, 2, 28)
-            assert facts.measure(measure)[1] == alone.measure(measure)[0], kind
+            assert measured(facts, measure)[1] == measured(alone, measure)[0], kind
 
 
 def test_what_the_last_one_paid_is_not_the_next_ones_price() -> None:
@@ -501,13 +500,13 @@ def test_what_the_last_one_paid_is_not_the_next_ones_price() -> None:
         )
         tiers = replace(both.meet(DEFAULT), tier=np.array([Tier.REGULAR] * 2, np.uint8))
         facts = Facts(both.context, things, tiers, rows, history=past, exposures=both.exposures)
-        assert facts.measure(Measure(kernel.RATIO, 0)).tolist() == [5, 0, 0]
+        assert measured(facts, Measure(kernel.RATIO, 0)).tolist() == [5, 0, 0]
 
 
 def test_what_was_bought_the_moment_it_was_viewed_is_not_followed() -> None:
     """It is not pursued: it was bought."""
     world = one_row(events=[event(0, kind="view", ago=60 * DAY), event(0, ago=60 * DAY)])
-    assert facts_of(world).measure(Measure(kernel.FOLLOWED, 0)).tolist() == [math.inf]
+    assert measured(facts_of(world), Measure(kernel.FOLLOWED, 0)).tolist() == [math.inf]
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -522,12 +521,9 @@ def test_what_is_of_no_item_is_not_looked_up(seed: int) -> None:
             exposures=replace(seen, item_row=np.where(strange, np.resize([many + 7, many, -1], len(strange)), seen.item_row)),
         )  # fmt: skip
         gone = replace(world, history=past.only(~odd), exposures=seen.only(~strange))
-        tier = world.meet(DEFAULT)
+        shoppers = world.meet(DEFAULT)
         for number in range(kernel.HURRIED + 1):
-            one, other = (
-                Facts(w.context, w.catalogue, tier, w.candidates, history=w.history, exposures=w.exposures).measure(Measure(number, 0, 7, 2, 28))
-                for w in (there, gone)
-            )  # fmt: skip
+            one, other = (measured(facts_of(w, shoppers=shoppers), Measure(number, 0, 7, 2, 28)) for w in (there, gone))
             np.testing.assert_array_equal(one, other)
 
 
@@ -556,7 +552,7 @@ def test_items_far_down_the_catalogue_are_told_apart() -> None:
     for kind in range(kernel.HURRIED + 1):
         measure = Measure(kind, 0, 7, 2, 28)
         expected = [measure_of_row(world, facts.shoppers, row, measure) for row in range(len(places))]
-        np.testing.assert_allclose(facts.measure(measure), expected, rtol=1e-6)
+        np.testing.assert_allclose(measured(facts, measure), expected, rtol=1e-6)
 
 
 def test_items_of_one_class_have_the_same_reasons() -> None:

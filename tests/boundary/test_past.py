@@ -28,8 +28,9 @@ from shop import (
 from test_laws import shops
 
 from boundary import Gate, Policy, kernel
+from boundary.history import Exposures, History
 from boundary.rules import BIT, REASONS
-from boundary.shoppers import Shoppers
+from boundary.shoppers import Customers, Shoppers
 from boundary.verdict import _tally
 from boundary.words import KIND_NAMES, Kind, Tier
 
@@ -153,6 +154,10 @@ REGULAR_PAST = [event(0, ago=(100 + day) * DAY) for day in range(12)]
 KNOWN = {"days": 30.0, "purchases": 3, "ticket": 5.0}
 
 
+def met(rules: Policy, people: Customers, past: History, entries: Exposures) -> Shoppers:
+    return Shoppers.meet(people, past, entries, needs=rules.needs, feedback=rules.feedback, now=NOW)
+
+
 @pytest.mark.parametrize(
     ("days", "purchases", "price", "tier"),
     [
@@ -178,7 +183,7 @@ def test_a_tier_needs_days_purchases_and_ticket(days: float, purchases: int, pri
         if people[0]["since"] is None:  # then the first event says since when
             past = history([*(event(0, ago=DAY * (1 + n) // 99, price=price) for n in range(purchases)),
                             event(0, kind="view", ago=round(days * DAY))])  # fmt: skip
-        shoppers = Shoppers.meet(told, past, exposures([]), policy=DEFAULT.replace(needs), now=NOW)
+        shoppers = met(DEFAULT.replace(needs), told, past, exposures([]))
         assert shoppers.tier.tolist() == [tier]
         assert shoppers.tenure_days.tolist() == pytest.approx([days])
         assert (shoppers.purchases.tolist(), shoppers.baskets.tolist()) == ([purchases], [purchases])
@@ -188,13 +193,13 @@ def test_a_tier_needs_days_purchases_and_ticket(days: float, purchases: int, pri
 def test_two_things_in_one_basket_are_one_basket() -> None:
     """The ticket is what a basket costs; what has no price or quantity costs nothing, and what lies ahead is not yet."""
     lines = [event(0, price=3.0), event(1, price=2.0), event(0, ago=2 * DAY, price=5.0), event(0, ago=-1, price=99.0)]
-    shoppers = Shoppers.meet(customers([], ["ann"]), history(lines), exposures([]), policy=DEFAULT, now=NOW)
+    shoppers = met(DEFAULT, customers([], ["ann"]), history(lines), exposures([]))
     assert (shoppers.purchases.tolist(), shoppers.baskets.tolist(), shoppers.ticket.tolist()) == ([3], [2], [5.0])
     assert shoppers.known.tolist() == [True]
-    nobody = Shoppers.meet(customers([], ["ann"]), history(lines[3:]), exposures([]), policy=DEFAULT, now=NOW)
+    nobody = met(DEFAULT, customers([], ["ann"]), history(lines[3:]), exposures([]))
     assert (nobody.known.tolist(), nobody.tenure_days.tolist(), nobody.ticket.tolist()) == ([False], [0], [0])
     unpriced = replace(history(lines[:2]), quantity=np.array([np.nan, 2], np.float32))
-    found = Shoppers.meet(customers([], ["ann"]), unpriced, exposures([]), policy=DEFAULT, now=NOW)
+    found = met(DEFAULT, customers([], ["ann"]), unpriced, exposures([]))
     assert found.ticket.tolist() == [4.0]
 
 

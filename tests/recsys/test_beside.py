@@ -15,9 +15,10 @@ from boundary.gate import Gate
 from boundary.ledger import open_ledger
 from boundary.policy import Policy
 from recsys.batch import BatchError, Order, score_users
-from recsys.beside import Beside, block_of, compare_over
+from recsys.beside import Beside, block_of
 from recsys.bundle import Bundle
 from recsys.cli import app
+from recsys.compared import compare_over
 from recsys.engine import Engine
 
 EVERYBODY = [shopper(u) for u in range(USERS)]

@@ -14,12 +14,13 @@ from scipy.sparse import csr_matrix
 from spark_cluster import Cluster
 
 from boundary.ledger import open_ledger
-from recsys import spark
 from recsys.batch import BatchError, Order, score_users
 from recsys.engine import Engine
 from recsys.models import load_model
 from recsys.models.als import ALS
-from recsys.spark import Job, SparkALS, score_users_spark, scorer
+from recsys.models.spark_als import SparkALS
+from recsys.on_spark import session
+from recsys.spark import Job, score_users_spark, scorer
 
 SMALL = {
     "spark.executor.memory": "512m",
@@ -101,14 +102,14 @@ def test_what_spark_trains_is_served_without_it(java: None, tmp_path: Path):
     boards = csr_matrix(np.kron(np.eye(2), np.ones((8, 8))).astype(np.float32))
     als = ALS(factors=4, regularization=1.0, iterations=4)
 
-    with spark.session("local[2]", conf=SMALL) as opened:
+    with session("local[2]", conf=SMALL) as opened:
         assert opened.sparkContext.pythonExec == sys.executable  # whatever python3 the path leads to
         fitted = SparkALS(als=als, master="local[2]").fit(boards, seed=1)
     fitted.save(tmp_path / "model")
     found = load_model(tmp_path / "model")
 
-    session = csr_matrix(np.eye(1, 16, k=3, dtype=np.float32))
-    best = found.top(session, k=7, exclude=session)
+    visit = csr_matrix(np.eye(1, 16, k=3, dtype=np.float32))
+    best = found.top(visit, k=7, exclude=visit)
     assert found.settings == als.settings
     assert sorted(best.item_row.tolist()) == [0, 1, 2, 4, 5, 6, 7]
     ours = als.fit(boards, seed=1)
@@ -128,7 +129,7 @@ def test_a_killed_executor_loses_nothing(
     """On a master and two workers: the local run's slates, item by item, each recorded once, though one died."""
     engine, users, url = shop
     here = score_users(engine, users, tmp_path / "here", order_of())
-    monkeypatch.setattr(spark, "GLANCE", 0.02)
+    monkeypatch.setattr("recsys.spark.GLANCE", 0.02)
     killed: list[int] = []
 
     def kill_once(done: int, of: int) -> None:
