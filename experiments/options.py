@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
+
+from recsys import terminal
 
 if TYPE_CHECKING:
     import polars as pl
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     from recsys.shop import Choice, Shop
 
 console = Console(highlight=False)
+steps = partial(terminal.steps, on=console)
 
 Out = Annotated[Path, typer.Option("--out", "-o", help="Folder for figures.json and what people read.")]
 BundleAt = Annotated[Path, typer.Option("--bundle", "-b", help="Folder that `cornerstore fit` wrote.")]
@@ -37,18 +37,6 @@ TrackingUri = Annotated[
 ]
 
 
-@contextmanager
-def steps(title: str) -> Iterator[Callable[[str, float], None]]:
-    """Show a bar that is told what is being done and how much of it is done."""
-    with Progress(
-        SpinnerColumn(), TextColumn("{task.description:<54.54}"), BarColumn(bar_width=12), TimeElapsedColumn(),
-        console=console,
-    ) as bar:  # fmt: skip
-        task = bar.add_task(title, total=1.0)
-        yield lambda what, share: bar.update(task, description=f"{title}: {what}", completed=share)
-        bar.update(task, description=title, completed=1.0)
-
-
 def opened(data: Path, taxonomy: Path | None, out: Path) -> tuple[Shop, Taxonomy]:
     """Read a shop's tables and its taxonomy; bad rows are kept aside in ``out``."""
     from boundary.taxonomy import Taxonomy as Families
@@ -62,16 +50,7 @@ def chosen(model: str, settings: list[str] | None, seed: int) -> Choice:
     """Return the recommender that is asked for, the one of ``cornerstore fit`` where nothing is."""
     from recsys.shop import default_choice
 
-    given: dict[str, Any] = {}
-    for one in settings or []:
-        name, found, value = one.partition("=")
-        if not found:
-            raise typer.BadParameter(f"--setting must be name=value but got {one!r}")
-        try:
-            given[name] = json.loads(value)
-        except ValueError:
-            given[name] = value
-    return default_choice(seed, model=model, settings=given)
+    return default_choice(seed, model=model, settings=terminal.settings_of(settings or []))
 
 
 def show(frame: pl.DataFrame) -> None:

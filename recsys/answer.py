@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from boundary.candidates import Candidates
-from boundary.explain import RuleVerdict
+from boundary.explain import RuleVerdict, explain_row, for_shopper
+from boundary.facts import Facts
 from boundary.gate import Gate
 from boundary.history import Exposures, History
 from boundary.policy import Policy
@@ -89,6 +90,31 @@ def remembered(answer: Answer, surface: str) -> npt.NDArray[np.bool_]:
     """Return whose slates the ledger notes, (U,): no guest's, but for messages to one who is known."""
     told: npt.NDArray[np.bool_] = answer.shoppers.tier != GUEST
     return told | answer.shoppers.known if plain_surface(surface) in OUTBOUND else told
+
+
+def explanation_of(answer: Answer, item_row: int, user_id: str, item_id: str) -> Explanation:
+    """Say what every rule makes of one candidate item of an answer's only user."""
+    state, verdict, rows = answer.state, answer.verdict, answer.candidates
+    found = np.flatnonzero(rows.item_row == item_row)
+    place = int(found[np.argmax(verdict.kept[found])])
+    facts = Facts(
+        verdict.context, state.gate.catalogue, answer.shoppers, rows, history=answer.history,
+        exposures=answer.exposures,
+    )  # fmt: skip
+    reasons = verdict.reasons(place)
+    return Explanation(
+        user_id=user_id,
+        item_id=item_id,
+        tier=TIER_NAMES[int(answer.shoppers.tier[0])],
+        rank=place,
+        shown=bool(verdict.kept[place]),
+        source=SOURCE_NAMES[int(rows.source[place])],
+        score=float(rows.score[place]),
+        reasons=tuple(reasons),
+        rules=tuple(explain_row(state.policy, facts.one(place), int(verdict.enforced[place]))),
+        to_shopper=for_shopper(reasons),
+        complaints={str(family): float(ease[0]) for family, ease in answer.shoppers.ease.items()},
+    )
 
 
 def closed_for(state: State, answer: Answer, user: int) -> tuple[str, ...]:

@@ -7,81 +7,48 @@ import math
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    SpinnerColumn,
-    TextColumn,
-    TimeElapsedColumn,
-)
-from rich.progress import TimeRemainingColumn as Remaining
 from rich.table import Table as Grid
 
+from recsys.policy_commands import policy_app
+from recsys.terminal import (
+    BundleAt,
+    Intent,
+    LedgerUrl,
+    Now,
+    Out,
+    PolicyName,
+    Seed,
+    Slots,
+    Surface,
+    console,
+    counting,
+    ledger_of,
+    moment_of,
+    read_moment,
+    settings_of,
+    steps,
+)
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Mapping
 
     from recsys.bundle import Bundle
     from recsys.shop import Choice
 
 ENOUGH = 100  # items with enough buyers that slates need not stay short
 IDLE_TOLD = 3  # entries of a taxonomy that are named one by one
-console = Console(highlight=False, soft_wrap=True)
 app = typer.Typer(
     help="Recommendations that know when to stop.", no_args_is_help=True, add_completion=False,
     rich_markup_mode="rich", pretty_exceptions_enable=False,
 )  # fmt: skip
-policy_app = typer.Typer(help="Check and compare policy files.", no_args_is_help=True)
 app.add_typer(policy_app, name="policy")
-
-Out = Annotated[Path, typer.Option("--out", "-o", help="Folder to write to.")]
-Seed = Annotated[int, typer.Option(help="Seed of everything random.")]
-PolicyName = Annotated[str, typer.Option("--policy", help="default, gentle, strict, or a TOML file.")]
-LedgerUrl = Annotated[
-    str,
-    typer.Option(
-        "--ledger", help="sqlite:///file.db, redis://host:6379/0, or none; default: ledger.db beside the bundle."
-    ),
-]
-BundleAt = Annotated[Path, typer.Option("--bundle", "-b", help="Folder that `cornerstore fit` wrote.")]
-Now = Annotated[
-    str | None,
-    typer.Option(help="Moment to act at, ISO 8601 (UTC); default: for a bundle, its last event."),
-]
-
-
-@contextmanager
-def _steps(title: str) -> Iterator[Callable[[str, float], None]]:
-    """Show a bar that is told what is being done and how much of it is done."""
-    with Progress(
-        SpinnerColumn(),
-        TextColumn("{task.description:<54.54}"),
-        BarColumn(bar_width=12),
-        TimeElapsedColumn(),
-        console=console,
-    ) as bar:
-        task = bar.add_task(title, total=1.0)
-        yield lambda what, share: bar.update(task, description=f"{title}: {what}", completed=share)
-        bar.update(task, description=title, completed=1.0)
-
-
-@contextmanager
-def _count(title: str) -> Iterator[Callable[[int, int], None]]:
-    """Show a bar that counts, with the time that remains."""
-    with Progress(
-        SpinnerColumn(), TextColumn("{task.description:<30.30}"), BarColumn(bar_width=12), MofNCompleteColumn(),
-        TimeElapsedColumn(), Remaining(), console=console,
-    ) as bar:  # fmt: skip
-        task = bar.add_task(title, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 @app.command()
@@ -100,22 +67,22 @@ def demo(out: Out = Path("runs/demo"), seed: Seed = 7, policy: PolicyName = "def
 
     began = time.perf_counter()
     rules, taxonomy, choice = policy_of(policy), Taxonomy.load(TAXONOMY), default_choice(seed)
-    with _steps("Preparing the Complete Journey") as tell:
+    with steps("Preparing the Complete Journey") as tell:
         counts = prepare_tables(out, progress=tell)
     for name in ("events", "catalogue", "customers"):
         kept, rejected = counts[name]["kept"], counts[name]["rejected"]
         console.print(f"  {name}: {kept:,} rows kept, {rejected:,} kept aside with a reason in {out / 'rejects'}")
     shop = read_shop(out, rejects=out / "rejects" / "again", console=Console(quiet=True))
     now = latest(shop.events)
-    with _steps("Fitting the shop") as tell:
+    with steps("Fitting the shop") as tell:
         bundle = fit_shop(shop, taxonomy=taxonomy, policy=rules, choice=choice, now=now, tell=tell)
         bundle.save(out / "bundle")
     with ThreadPoolExecutor(1) as beside:  # compiling keeps one core busy, fitting lets it
         opening = beside.submit(room.open_for_demo, out / "bundle", out / "ledger.db")
-        with _steps("Judging the lists by later weeks") as tell:
+        with steps("Judging the lists by later weeks") as tell:
             judged = room.compare(shop, taxonomy=taxonomy, policy=rules, choice=choice, tell=tell)
         engine = opening.result()
-    with _count("Scoring through the boundary") as progress:
+    with counting("Scoring through the boundary") as progress:
         manifest = room.score_everybody(engine, out, now=now, progress=progress)
     report = write_report(out / "report.html", room.page(engine, manifest, judged))
     _tell_demo(manifest, judged, out, report, time.perf_counter() - began)
@@ -147,7 +114,7 @@ def prepare(out: Out = Path("runs/complete_journey")) -> None:
     """
     from data.complete_journey import prepare as prepare_tables
 
-    with _steps("Preparing the Complete Journey") as tell:
+    with steps("Preparing the Complete Journey") as tell:
         counts = prepare_tables(out, progress=tell)
     for name, told in counts.items():
         console.print(f"  {name}: " + ", ".join(f"{count:,} {what}" for what, count in told.items()))
@@ -182,13 +149,13 @@ def fit(
 
     rules, families = policy_of(policy), Taxonomy.load(taxonomy or TAXONOMY)
     shop = read_shop(data, rejects=out.parent / f"{out.name}.rejects", console=console)
-    moment = latest(shop.events) if now is None else _moment(now)
-    choice = default_choice(seed, model=model, settings=_settings(setting or []))
+    moment = latest(shop.events) if now is None else read_moment(now)
+    choice = default_choice(seed, model=model, settings=settings_of(setting or []))
     if tune:
         if setting:
             raise typer.BadParameter("--setting must be left out with --tune, which searches the settings")
         choice = _tuned(shop, taxonomy=families, policy=rules, trials=tune, seed=seed, now=moment, model=model)
-    with _steps("Fitting the shop") as tell:
+    with steps("Fitting the shop") as tell:
         bundle = fit_shop(
             shop, taxonomy=families, policy=rules, choice=choice, now=moment, tell=tell,
             spark=master if _on_spark(engine_kind) else None, forgotten=Forgotten.load(out) if out.exists() else None,
@@ -223,9 +190,9 @@ def update(
     from recsys.updating import update_bundle
 
     tables = read_news(data, rejects=data.parent / f"{data.name}.rejects", console=console)
-    with locked(bundle.with_name(f"{bundle.name}.update")), _steps("Taking up the news") as tell:
+    with locked(bundle.with_name(f"{bundle.name}.update")), steps("Taking up the news") as tell:
         shop = Bundle.load(bundle)  # as the last update left it: two at once would lose one
-        news = update_bundle(shop, now=None if now is None else _moment(now), **tables, step=tell)
+        news = update_bundle(shop, now=None if now is None else read_moment(now), **tables, step=tell)
         news.bundle.save(bundle)
     console.print(
         f"{news.users:,} new shoppers, {news.items:,} new items, {news.events:,} new events; "
@@ -239,9 +206,9 @@ def score(
     out: Out = Path("runs/slates"),
     users: Annotated[Path | None, typer.Option(help="Text file with a user id a line; default: every shopper.")] = None,
     user: Annotated[list[str] | None, typer.Option(help="Only this shopper, on screen; repeat.")] = None,
-    n: Annotated[int, typer.Option("-n", help="Slots.")] = 10,
-    surface: Annotated[str, typer.Option(help="home, product, email, push, ...")] = "home",
-    intent: Annotated[str, typer.Option(help="find, discover, deal, research or browse.")] = "browse",
+    n: Slots = 10,
+    surface: Surface = "home",
+    intent: Intent = "browse",
     ledger: LedgerUrl = "",
     policy: Annotated[str | None, typer.Option(help="Instead of the bundle's policy.")] = None,
     shadow_policy: Annotated[str | None, typer.Option(help="Try this policy beside it: counted, never shown.")] = None,
@@ -262,11 +229,11 @@ def score(
     from recsys.batch import Order, score_users
     from recsys.engine import Engine
 
-    url = _ledger_of(bundle, ledger)
+    url = ledger_of(bundle, ledger)
     if shadow_policy is not None and _on_spark(engine_kind):
         raise typer.BadParameter("--shadow-policy must be left out with --engine spark: executors keep no counts")
     engine = Engine.load(bundle, ledger=url, policy=policy, shadow_policy=shadow_policy)
-    moment = int(engine.bundle.facts["fitted_for"]) if now is None else _moment(now)
+    moment = moment_of(now, engine)
     if url is None:
         console.print("[yellow]no ledger:[/] nothing is known of earlier exposures; everybody gets the crowd shelf")
     if user:
@@ -275,7 +242,7 @@ def score(
         return
     ids = _lines(users) if users else [one for one in engine.bundle.user_ids if one]
     order = Order(n=n, surface=surface, intent=intent, now=moment, block=block, withheld=withheld, record=record)
-    with _count("Scoring") as progress:
+    with counting("Scoring") as progress:
         if _on_spark(engine_kind):
             from recsys.spark import score_users_spark
 
@@ -297,9 +264,9 @@ def explain(
     item_id: str,
     bundle: BundleAt = Path("runs/demo/bundle"),
     ledger: LedgerUrl = "",
-    surface: Annotated[str, typer.Option(help="home, product, email, push, ...")] = "home",
-    intent: Annotated[str, typer.Option(help="find, discover, deal, research or browse.")] = "browse",
-    n: Annotated[int, typer.Option("-n", help="Slots.")] = 10,
+    surface: Surface = "home",
+    intent: Intent = "browse",
+    n: Slots = 10,
     now: Now = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
@@ -309,8 +276,8 @@ def explain(
     """
     from recsys.engine import Engine
 
-    engine = Engine.load(bundle, ledger=_ledger_of(bundle, ledger))
-    moment = int(engine.bundle.facts["fitted_for"]) if now is None else _moment(now)
+    engine = Engine.load(bundle, ledger=ledger_of(bundle, ledger))
+    moment = moment_of(now, engine)
     told = engine.explain(user_id, item_id, n=n, surface=surface, intent=intent, now=moment)
     if as_json:
         sys.stdout.write(json.dumps(told.to_dict(), indent=2) + "\n")
@@ -344,7 +311,7 @@ def forget(
     """
     from recsys.engine import Engine
 
-    engine = Engine.load(bundle, ledger=_ledger_of(bundle, ledger))
+    engine = Engine.load(bundle, ledger=ledger_of(bundle, ledger))
     gone = engine.forget(user_id, slates=slates or [])
     console.print(
         f"removed {gone.events:,} events, {gone.exposures:,} exposures, {gone.slate_rows:,} rows of kept slates"
@@ -364,105 +331,7 @@ def status(bundle: BundleAt, ledger: LedgerUrl = "") -> None:
     """
     from recsys.engine import Engine
 
-    sys.stdout.write(json.dumps(Engine.load(bundle, ledger=_ledger_of(bundle, ledger)).status(), indent=2) + "\n")
-
-
-@policy_app.command()
-def check(
-    file: Annotated[str, typer.Argument(help="A TOML file, or default, gentle, strict.")],
-    cases: Annotated[
-        str | None, typer.Option(help="Folder of sample cases in TOML, or `shipped` for the default policy's.")
-    ] = None,
-) -> None:
-    """Report every mistake in a policy file at once, and every sample case that it decides otherwise.
-
-    Example: [bold]cornerstore policy check my_policy.toml --cases my_cases[/]
-    """
-    from boundary.cases import SHIPPED, CaseError, run_cases
-    from boundary.policy import PolicyError
-    from recsys.engine import policy_of
-
-    try:
-        policy = policy_of(file)
-        outcomes = [] if cases is None else run_cases(policy, SHIPPED if cases == "shipped" else cases)
-    except (PolicyError, CaseError) as error:
-        where = file if isinstance(error, PolicyError) else cases
-        for mistake in error.mistakes:
-            console.print(f"[red]{where}:[/] {escape(mistake)}")
-        raise typer.Exit(2) from error
-    console.print(f"{file}: {len(policy.rules)} rules, no mistakes, digest {policy.digest}")
-    failed = [one for one in outcomes if not one.passed]
-    for one in failed:
-        console.print(f"[red]{escape(str(one))}[/]")
-    if outcomes:
-        console.print(f"{len(outcomes) - len(failed)} of {len(outcomes)} cases come out as they say")
-    if failed:
-        raise typer.Exit(1)
-
-
-@policy_app.command()
-def diff(
-    one: Annotated[str, typer.Argument(help="A policy.")],
-    other: Annotated[str, typer.Argument(help="Another.")],
-    bundle: Annotated[Path | None, typer.Option("--bundle", "-b", help="Also try both on its shoppers.")] = None,
-    ledger: LedgerUrl = "",
-    users: Annotated[int, typer.Option(help="How many shoppers, the first ones.")] = 2000,
-    n: Annotated[int, typer.Option("-n", help="Slots.")] = 10,
-    surface: Annotated[str, typer.Option(help="home, product, email, push, ...")] = "home",
-    intent: Annotated[str, typer.Option(help="find, discover, deal, research or browse.")] = "browse",
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="Parquet of every change; shoppers by alias.")] = None,
-    now: Now = None,
-) -> None:
-    """Show the settings in which two policies differ, and what would change for the shoppers of a bundle, by reason.
-
-    Candidates are those of the first policy, the same for both. A shopper is named by an alias that holds for this run.
-
-    Example: [bold]cornerstore policy diff default strict --bundle runs/demo/bundle[/]
-    """
-    from recsys.engine import Engine, policy_of
-
-    here, there = policy_of(one), policy_of(other)
-    grid = Grid("setting", one, other)
-    for path, mine, theirs in here.differences(there):
-        grid.add_row(path, str(mine), str(theirs))
-    console.print(grid)
-    if bundle is None:
-        return
-    from boundary.tables import write_parquet_atomic
-    from recsys.compared import compare_over
-
-    url = _ledger_of(bundle, ledger)
-    engine = Engine.load(bundle, ledger=url, policy=here)
-    moment = int(engine.bundle.facts["fitted_for"]) if now is None else _moment(now)
-    ids = [user for user in engine.bundle.user_ids if user][:users]
-    with _count("Comparing") as progress:
-        found = compare_over(engine, there, ids, n=n, surface=surface, intent=intent, now=moment,
-                             read_ledger=url is not None, progress=progress)  # fmt: skip
-    touched = found.changes["shopper"].n_unique()
-    told = ", ".join(f"{count:,} {word}" for word, count in found.standings.items())
-    console.print(f"{other} beside {one}, {len(ids):,} shoppers: {told}; {touched:,} would see another slate")
-    reasons = Grid("change", "reason", "slots", "shoppers")
-    for change, reason, slots, shoppers in found.by_reason().iter_rows():
-        reasons.add_row(change, reason, f"{slots:,}", f"{shoppers:,}")
-    console.print(reasons)
-    some = Grid("shopper", "change", "item", "why")
-    for who, item, change, why in found.changes.head(12).iter_rows():
-        some.add_row(who, change, engine.bundle.titles[engine.gate.catalogue.row_of[item]], ", ".join(why))
-    console.print(some)
-    if out is not None:
-        write_parquet_atomic(found.changes, out)
-        console.print(f"every change is in {out}")
-
-
-@policy_app.command()
-def schema() -> None:
-    """Print a JSON Schema of policy files, for editors.
-
-    Example: [bold]cornerstore policy schema > policy.schema.json[/]
-    """
-    from boundary.policy import json_schema
-
-    sys.stdout.write(json.dumps(json_schema(), indent=2) + "\n")
+    sys.stdout.write(json.dumps(Engine.load(bundle, ledger=ledger_of(bundle, ledger)).status(), indent=2) + "\n")
 
 
 def _on_spark(kind: str) -> bool:
@@ -518,12 +387,6 @@ def _tell_idle(taxonomy: Any, catalogue: Any) -> None:
         console.print(f"[yellow]taxonomy:[/] nor do {len(idle) - IDLE_TOLD} more of the {len(entries)} entries")
 
 
-def _ledger_of(bundle: Path, given: str) -> str | None:
-    from recsys.engine import ledger_beside
-
-    return {"": ledger_beside(bundle), "none": None}.get(given, given)
-
-
 def _tuned(shop: Any, *, taxonomy: Any, policy: Any, trials: int, seed: int, now: int, model: str) -> Choice:
     """Search model and settings by later weeks, print the trials, and return the choice."""
     from recsys.shop import Choice, tune_shop
@@ -533,7 +396,7 @@ def _tuned(shop: Any, *, taxonomy: Any, policy: Any, trials: int, seed: int, now
         words = f"{done} of {of}" + (f", now {now}" if now else "")
         return words if math.isnan(figure) else f"{words}, best NDCG@20 {figure:.4f}"
 
-    with _steps("Tuning") as tell:
+    with steps("Tuning") as tell:
         best = tune_shop(
             shop, taxonomy=taxonomy, policy=policy, trials=trials, seed=seed, now=now, model=model,
             progress=lambda done, of, figure, now: tell(told(done, of, figure, now), done / of),
@@ -546,30 +409,6 @@ def _tuned(shop: Any, *, taxonomy: Any, policy: Any, trials: int, seed: int, now
         )
     console.print(grid)
     return Choice(best.model, best.settings, best.weighing, seed)
-
-
-def _settings(given: list[str]) -> dict[str, Any]:
-    settings: dict[str, Any] = {}
-    for one in given:
-        name, found, value = one.partition("=")
-        if not found:
-            raise typer.BadParameter(f"--setting must be name=value but got {one!r}")
-        try:
-            settings[name] = json.loads(value)
-        except ValueError:
-            settings[name] = value
-    return settings
-
-
-def _moment(now: str) -> int:
-    try:
-        moment = datetime.fromisoformat(now)
-    except ValueError as error:
-        from recsys.engine import EngineError
-
-        raise EngineError(f"--now must be a time like 2026-01-31T12:00 but got {now!r}; write it so") from error
-    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
 
 
 def _lines(path: Path) -> list[str]:

@@ -16,11 +16,10 @@ import numpy.typing as npt
 import polars as pl
 
 from boundary.candidates import id_texts
-from boundary.explain import explain_row, for_shopper
-from boundary.facts import Context, Facts
+from boundary.facts import Context
 from boundary.gate import Gate
 from boundary.history import Exposures, History
-from boundary.ledger.base import Entry, Ledger, LedgerError, LedgerInvalid
+from boundary.ledger.base import Entry, Ledger, LedgerError
 from boundary.policy import Policy
 from boundary.shoppers import Customers
 from boundary.words import (
@@ -28,10 +27,9 @@ from boundary.words import (
     GUEST,
     MICROSECONDS_A_DAY,
     MICROSECONDS_A_MINUTE,
-    SOURCE_NAMES,
     TIER_NAMES,
 )
-from recsys.answer import Answer, Explanation, Farewell, State, remembered, slate_of
+from recsys.answer import Answer, Explanation, Farewell, State, explanation_of, remembered, slate_of
 from recsys.asked import EngineError, check, id_list, id_text, iso, micros, policy_of, shopper_id
 from recsys.beside import Beside
 from recsys.bundle import Bundle
@@ -40,7 +38,7 @@ from recsys.memory import exposures_of, remember, spread_out
 from recsys.people import copies_of
 from recsys.privacy import Aliases
 from recsys.propose import Proposer, Request
-from recsys.registered import is_registered
+from recsys.reopening import BESIDE, ledger_beside, open_or_down
 from recsys.slates import Kept, Slate
 
 __all__ = [
@@ -49,8 +47,6 @@ __all__ = [
     "EngineError",
     "Explanation",
     "Farewell",
-    "ledger_beside",
-    "open_or_down",
     "policy_of",
     "remembered",
 ]
@@ -63,7 +59,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("cornerstore")
 TRIES = 5  # how often a call reads again when another call of the same shopper came between
-BESIDE = "beside"  # the ledger that belongs to a bundle's directory
 
 
 class Engine:
@@ -508,28 +503,7 @@ class Engine:
         request = Request(surface=surface, intent=intent, n=n, now=micros(now), also=row)
         check(request)
         answer = self._answer(state, [who], request)
-        found = np.flatnonzero(answer.candidates.item_row == row)
-        place = int(found[np.argmax(answer.verdict.kept[found])])
-        facts = Facts(
-            answer.verdict.context, state.gate.catalogue, answer.shoppers, answer.candidates,
-            history=answer.history, exposures=answer.exposures,
-        )  # fmt: skip
-        verdict = answer.verdict
-        rules = explain_row(state.policy, facts.one(place), int(verdict.enforced[place]))
-        reasons = verdict.reasons(place)
-        return Explanation(
-            user_id=who,
-            item_id=item,
-            tier=TIER_NAMES[int(answer.shoppers.tier[0])],
-            rank=place,
-            shown=bool(verdict.kept[place]),
-            source=SOURCE_NAMES[int(answer.candidates.source[place])],
-            score=float(answer.candidates.score[place]),
-            reasons=tuple(reasons),
-            rules=tuple(rules),
-            to_shopper=for_shopper(reasons),
-            complaints={str(family): float(ease[0]) for family, ease in answer.shoppers.ease.items()},
-        )
+        return explanation_of(answer, row, who, item)
 
     def _answer(
         self,
@@ -616,31 +590,6 @@ class Engine:
     def _reserve(self, user_id: str, slate: Slate, now: int, turn: int) -> bool:
         assert self.ledger is not None  # noqa: S101 (``_remembers`` looked)
         return self.ledger.append(user_id, remember(slate, now), expected_turn=turn)
-
-
-def ledger_beside(path: str | Path) -> str | None:
-    """Return the address of the ledger that belongs to a bundle's directory; None of a registered bundle.
-
-    Example:
-        >>> ledger_beside("/shop/runs/bundle")
-        'sqlite:////shop/runs/ledger.db'
-    """
-    return None if is_registered(path) else f"sqlite:///{Path(path).absolute().parent / 'ledger.db'}"
-
-
-def open_or_down(url: str, *, keep_days: float) -> Ledger:
-    """Open a ledger; one that cannot be opened now is tried again at each call and is down until then."""
-    from boundary.ledger import open_ledger
-    from recsys.memory import Reopening
-
-    ledger = Reopening(lambda: open_ledger(url, keep_days=keep_days))
-    try:
-        ledger.open()
-    except LedgerInvalid:
-        raise  # no waiting mends an address that is none, or a package that is missing
-    except LedgerError as error:
-        log.warning("ledger is down: %s", type(error).__name__)
-    return ledger
 
 
 def _readable(facts: Mapping[str, Any]) -> dict[str, Any]:

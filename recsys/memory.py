@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from itertools import repeat
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from boundary.history import SHOWN, Exposures
-from boundary.ledger.base import Entry, Ledger, LedgerError, LedgerUnavailable, Snapshot
+from boundary.ledger.base import Entry, Snapshot
 from recsys.slates import Slate
 
 
@@ -57,57 +55,3 @@ def remember(slate: Slate, now: int, *, confirmed: bool = False) -> list[Entry]:
         Entry("shown", item.item_id, slate.surface, now, slate.slate_id, position, item.source, confirmed)
         for position, item in enumerate(slate.items)
     ]
-
-
-class Reopening:
-    """A ledger that is opened at its first use; while it cannot be, every call says so and the next one tries again."""
-
-    def __init__(self, opener: Callable[[], Ledger]) -> None:
-        self._opener = opener
-        self._ledger: Ledger | None = None
-        self._lock = threading.Lock()
-
-    def open(self) -> Ledger:
-        if self._ledger is None:
-            with self._lock:
-                if self._ledger is None:
-                    self._ledger = self._opener()
-        return self._ledger
-
-    def read(self, user_id: str, since: int) -> tuple[list[Entry], int]:
-        return self.open().read(user_id, since)
-
-    def append(self, user_id: str, entries: Sequence[Entry], *, expected_turn: int) -> bool:
-        return self.open().append(user_id, entries, expected_turn=expected_turn)
-
-    def confirm(self, user_id: str, slate_id: str) -> int:
-        return self.open().confirm(user_id, slate_id)
-
-    def release(self, before: int) -> int:
-        return self.open().release(before)
-
-    def forget(self, user_id: str) -> int:
-        return self.open().forget(user_id)
-
-    def read_block(self, user_ids: Sequence[str], since: int) -> Snapshot:
-        return self.open().read_block(user_ids, since)
-
-    def append_block(
-        self,
-        user_ids: Sequence[str],
-        offsets: npt.NDArray[np.int64],
-        entries: Any,
-        *,
-        expected_turns: npt.NDArray[np.int64],
-    ) -> npt.NDArray[np.bool_]:
-        return self.open().append_block(user_ids, offsets, entries, expected_turns=expected_turns)
-
-    def prune(self, before: int) -> int:
-        return self.open().prune(before)
-
-    def close(self) -> None:
-        if self._ledger is not None:
-            self._ledger.close()
-
-
-__all__ = ["LedgerError", "LedgerUnavailable", "Reopening", "exposures_of", "remember"]
