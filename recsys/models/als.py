@@ -101,11 +101,12 @@ class ALS(FactorModel):
             takers = csr_matrix(evidence[:, old:].T)
             takers.sort_indices()
             gram = users.T @ users + np.float32(self.regularization) * np.eye(users.shape[1], dtype=np.float32)
+            root = kernel.root_of(gram)
             fresh = np.zeros((items - old, users.shape[1]), np.float32)
             confidence, systems = self._confidence(takers), np.empty((0, *gram.shape), np.float32)
             shared(
                 lambda start, stop: kernel.solve(
-                    gram, users, takers.indptr, takers.indices, confidence, start, stop, fresh, systems
+                    gram, root, users, takers.indptr, takers.indices, confidence, start, stop, fresh, systems
                 ),
                 items - old,
             )
@@ -129,7 +130,7 @@ class ALS(FactorModel):
         out, systems = np.zeros((users, size), np.float32), np.empty((users if keep else 0, size, size), np.float32)
         shared(
             lambda start, stop: kernel.solve(
-                self._gram, item, evidence.indptr, evidence.indices, confidence, start, stop, out, systems
+                self._gram, self._root, item, evidence.indptr, evidence.indices, confidence, start, stop, out, systems
             ),
             users,
         )
@@ -141,7 +142,7 @@ class ALS(FactorModel):
         systems = self._unsolved if block.systems is None else block.systems
         shared(
             lambda start, stop: kernel.add_solved_parts(
-                self._gram, self.known.item, along, evidence.indptr, evidence.indices, confidence, systems,
+                self._gram, self._root, self.known.item, along, evidence.indptr, evidence.indices, confidence, systems,
                 block.offsets, block.starts, weight, start, stop, block.parts,
             ),
             block.users,
@@ -162,6 +163,10 @@ class ALS(FactorModel):
     def _gram(self) -> Floats:
         item = self.known.item
         return item.T @ item + np.float32(self.regularization) * np.eye(item.shape[1], dtype=np.float32)
+
+    @cached_property
+    def _root(self) -> Floats:
+        return np.asarray(kernel.root_of(self._gram))
 
     def _confidence(self, evidence: csr_matrix) -> Floats:
         return np.asarray(raised(evidence, self.power).data * np.float32(self.alpha), np.float32)

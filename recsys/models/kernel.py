@@ -13,6 +13,7 @@ from numba import njit
 
 Array = Any  # numba compiles by the arrays it meets; their shapes stand in each docstring
 LANES = 32  # numbers that a loop takes at once: four registers of eight
+FEW = 6  # as many items as this goes into the size of a root raise it; more cost more than beginning anew
 LOOSE = {"reassoc", "contract", "nsz"}  # sums may be reordered to fill vector registers; NaN stays NaN
 
 
@@ -27,20 +28,16 @@ def weights(data: Array) -> Any:
 
 
 @njit(nogil=True, cache=True, forceinline=True, fastmath=LOOSE)
-def factorize(gram: Array, item: Array, rows: Array, confidence: Array, upper: Array) -> None:
-    """Fill (d, d) with the U, zero below its diagonal, for which U'U = gram + sum (c - 1) y y' over a user's items.
+def add_squares(item: Array, rows: Array, weight: Array, upper: Array) -> None:
+    """Add sum weight y y' over rows of the items to the upper half of a matrix (d, d).
 
     Rows begin at a whole number of ``LANES`` before the diagonal, so that every loop runs along whole vector registers.
     """
-    size, last = len(gram), len(rows) - 1
-    for i in range(size):
-        out, row = upper[i, i // LANES * LANES :], gram[i, i // LANES * LANES :]
-        for n in range(len(out)):
-            out[n] = row[n]
+    size, last = len(upper), len(rows) - 1
     more = np.zeros(8, np.float32)
     for start in range(0, len(rows), 8):
         for k in range(8):
-            more[k] = confidence[start + k] - np.float32(1) if start + k <= last else np.float32(0)
+            more[k] = weight[start + k] if start + k <= last else np.float32(0)
         a, b, c, d = rows[start], rows[min(start + 1, last)], rows[min(start + 2, last)], rows[min(start + 3, last)]
         e, f = rows[min(start + 4, last)], rows[min(start + 5, last)]
         g, h = rows[min(start + 6, last)], rows[min(start + 7, last)]
@@ -53,7 +50,12 @@ def factorize(gram: Array, item: Array, rows: Array, confidence: Array, upper: A
             for n in range(len(out)):
                 out[n] += wa * ya[n] + wb * yb[n] + wc * yc[n] + wd * yd[n]
                 out[n] += we * ye[n] + wf * yf[n] + wg * yg[n] + wh * yh[n]
-    for i in range(size):
+
+
+@njit(nogil=True, cache=True, forceinline=True, fastmath=LOOSE)
+def cholesky(upper: Array) -> None:
+    """Turn the upper half of a matrix (d, d) into the U, zero below its diagonal, for which U'U is the matrix."""
+    for i in range(len(upper)):
         at = i // LANES * LANES
         out = upper[i, at:]
         for j in range(0, i - 3, 4):
@@ -70,6 +72,51 @@ def factorize(gram: Array, item: Array, rows: Array, confidence: Array, upper: A
             out[n] *= scale
         for n in range(i):
             upper[i, n] = np.float32(0)
+
+
+@njit(nogil=True, cache=True, forceinline=True, fastmath=LOOSE)
+def raise_root(upper: Array, vector: Array) -> None:
+    """Turn U into the root of U'U + x x' by Givens rotations (Gill, Golub, Murray, Saunders 1974); x (d,) is used up."""
+    for i in range(len(upper)):
+        at, old, over = i // LANES * LANES, upper[i, i], vector[i]
+        new = np.sqrt(old * old + over * over)
+        cosine, sine = old / new, over / new
+        row, rest = upper[i, at:], vector[at:]
+        for n in range(len(row)):
+            above = row[n]
+            row[n] = cosine * above + sine * rest[n]
+            rest[n] = cosine * rest[n] - sine * above
+        upper[i, i], vector[i] = new, np.float32(0)
+
+
+@njit(nogil=True, cache=True)
+def root_of(gram: Array) -> Any:
+    """Return the U (d, d) for which U'U = gram."""
+    upper = gram.copy()
+    cholesky(upper)
+    return upper
+
+
+@njit(nogil=True, cache=True, forceinline=True, fastmath=LOOSE)
+def factorize(gram: Array, root: Array, item: Array, rows: Array, confidence: Array, upper: Array) -> None:
+    """Fill (d, d) with the U, zero below its diagonal, for which U'U = gram + sum (c - 1) y y' over a user's items.
+
+    An item of confidence one is in the Gram matrix as it should be. With few others, none below one, the Gram
+    matrix's ``root`` is raised by each; with many the sum is factorized anew.
+    """
+    heavy = np.flatnonzero(confidence != 1)
+    weight, rows = confidence[heavy] - np.float32(1), rows[heavy]
+    few = len(heavy) * FEW <= len(gram)
+    for one in weight:
+        few &= one > 0
+    if not few:
+        upper[:] = gram
+        add_squares(item, rows, weight, upper)
+        cholesky(upper)
+        return
+    upper[:] = root
+    for k in range(len(rows)):
+        raise_root(upper, item[rows[k]] * np.sqrt(weight[k]))
 
 
 @njit(nogil=True, cache=True, forceinline=True, fastmath=LOOSE)
@@ -123,6 +170,7 @@ def substitute_all(upper: Array, table: Array) -> None:
 @njit(nogil=True, cache=True, fastmath=LOOSE)
 def solve(
     gram: Array,
+    root: Array,
     item: Array,
     indptr: Array,
     indices: Array,
@@ -134,7 +182,7 @@ def solve(
 ) -> None:
     """Fill out (U, d) with the x that solve (gram + sum (c - 1) y y') x = sum c y; no items, no change.
 
-    ``systems`` (U, d, d) take the factors, see ``factorize``, or are empty.
+    ``root`` is ``root_of(gram)``. ``systems`` (U, d, d) take the factors, see ``factorize``, or are empty.
     """
     upper = np.empty((item.shape[1], item.shape[1]), np.float32)
     for user in range(start, stop):
@@ -143,7 +191,7 @@ def solve(
             continue
         if len(systems):
             upper = systems[user]
-        factorize(gram, item, indices[low:high], confidence[low:high], upper)
+        factorize(gram, root, item, indices[low:high], confidence[low:high], upper)
         vector = np.zeros(item.shape[1], np.float32)
         for h in range(low, high):
             for f in range(len(vector)):
@@ -198,6 +246,7 @@ def add_products(left: Array, right: Array, rows: Array, given: Array, weight: f
 @njit(nogil=True, cache=True)
 def add_solved_parts(
     gram: Array,
+    root: Array,
     item: Array,
     along: Array,
     indptr: Array,
@@ -225,7 +274,7 @@ def add_solved_parts(
         if len(systems):
             upper = systems[user]
         else:
-            factorize(gram, item, rows, given, upper)
+            factorize(gram, root, item, rows, given, upper)
         left = in_fours(along[first:last])
         if last - first <= high - low:
             substitute_all(upper, left)
