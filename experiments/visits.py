@@ -68,7 +68,7 @@ class Stage:
         before = known.only(known.at < request.now)
         shoppers = self.gate.meet(self.bundle.customers.take(users), before, exposures, now=request.now)
         ids = [self.bundle.user_ids[user] for user in users.tolist()]
-        candidates, history = self.proposer.propose(ids, before, shoppers, request)
+        candidates, history, _ = self.proposer.propose(ids, before, shoppers, request)
         return Proposal(request, history, shoppers, candidates)
 
     def screen(self, proposal: Proposal, *, exposures: Exposures | None) -> Verdict:

@@ -27,12 +27,16 @@ OUTBOUND = ("email", "push")
 
 @dataclass(frozen=True)
 class Answer:
-    """A block of users, scored: what was proposed, what was decided, and what both rested on."""
+    """A block of users, scored: what was proposed, what was decided, and what both rested on.
+
+    ``spoke``, (E,), tells which events of ``history`` may be told of: what the first door admitted, and the sessions.
+    """
 
     state: State
     verdict: Verdict
     shoppers: Shoppers
     history: History
+    spoke: npt.NDArray[np.bool_]
     exposures: Exposures | None
     turns: npt.NDArray[np.int64]
 
@@ -149,7 +153,7 @@ def slate_of(
     named = past >= 0
     if catalogue.items:
         named &= catalogue.speakable[np.where(named, past, 0)]
-    kinds = answer.history.strongest_kinds(np.full(len(kept), user), past)
+    kinds = answer.history.strongest_kinds(np.full(len(kept), user), past, answer.spoke)
     told = (rows.item_row[kept], rows.score[kept], rows.source[kept], past, named, kinds)
     items = [
         Suggestion(

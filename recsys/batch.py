@@ -121,7 +121,7 @@ def slate_rows(engine: Engine, answer: Answer) -> pl.DataFrame:
     named = past >= 0
     if engine.gate.catalogue.items:
         named &= engine.gate.catalogue.speakable[np.where(named, past, 0)]
-    kinds = answer.history.strongest_kinds(rows.user_row[kept], past)
+    kinds = answer.history.strongest_kinds(rows.user_row[kept], past, answer.spoke)
     titles = engine.bundle.catalogue_table["title"]
     place = pl.Series(np.where(named, past, -1)).replace(-1, None)
     frame = pl.DataFrame(

@@ -527,14 +527,14 @@ class Engine:
             exposures, turns = self._exposures(state, user_ids, rows >= 0, request.now)
         shoppers = state.gate.meet(customers, history, exposures, now=request.now)
         if kept is not None and shoppers.tier[0] != GUEST:
-            candidates = state.proposer.again(user_ids, history, shoppers, request, kept)
+            candidates, spoke = state.proposer.again(user_ids, history, shoppers, request, kept)
         else:
-            candidates, history = state.proposer.propose(user_ids, history, shoppers, request)
+            candidates, history, spoke = state.proposer.propose(user_ids, history, shoppers, request)
         context = Context(request.surface, request.intent, request.n, request.now)
         verdict = state.gate.screen(
             candidates, shoppers=shoppers, history=history, exposures=exposures, context=context
         )
-        return Answer(state, verdict, shoppers, history, exposures, turns)
+        return Answer(state, verdict, shoppers, history, spoke, exposures, turns)
 
     def _exposures(
         self, state: State, user_ids: Sequence[str], known: npt.NDArray[np.bool_], now: int
