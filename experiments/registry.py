@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from experiments.figures import digests_of, read_figures
 from experiments.tracking import code_version, experiment, log_values, tracked
-from experiments.visits import LabError, reblind
+from experiments.visits import LabError
 from recsys.bundle import Bundle
 
 if TYPE_CHECKING:
@@ -201,8 +201,7 @@ def signature() -> ModelSignature:
 
 def _packed(fitted: Bundle, rules: Policy, draft: Path) -> Path:
     """Write the bundle under the policy, its blindfold at the policy's strength."""
-    changed = reblind(fitted, at=fitted.policy.blind.strength, strength=rules.blind.strength)
-    return replace(changed, policy=rules, path=None).save(draft / "bundle")
+    return replace(fitted.under(rules), path=None).save(draft / "bundle")
 
 
 def _register(

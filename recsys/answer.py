@@ -87,7 +87,6 @@ class State:
     policy: Policy
     gate: Gate
     proposer: Proposer
-    mark: tuple[int, int, int] | None
 
 
 def remembered(answer: Answer, surface: str) -> npt.NDArray[np.bool_]:

@@ -80,6 +80,8 @@ class Engine:
         shadow_policy: Policy | None = None,
     ) -> None:
         self.ledger = ledger
+        if ledger is not None:
+            ledger.keep((policy or bundle.policy).longest_window_days)
         self.beside = None if shadow_policy is None else Beside(shadow_policy)
         self.aliases = Aliases()
         self._changing = threading.RLock()
@@ -165,8 +167,10 @@ class Engine:
         engine = cls(bundle, ledger=None, policy=rules, shadow_policy=tried)
         if ledger == BESIDE:
             ledger = ledger_beside(path)
-        keep = (rules or bundle.policy).longest_window_days
+        keep = engine.policy.longest_window_days
         engine.ledger = open_or_down(ledger, keep_days=keep) if isinstance(ledger, str) else ledger
+        if engine.ledger is not None:
+            engine.ledger.keep(keep)
         engine.warm_up()
         return engine
 
@@ -183,17 +187,27 @@ class Engine:
         return self._state.gate
 
     def save(self, path: str | Path) -> Path:
-        """Write the bundle, with the policy in force, into a directory."""
-        return replace(self.bundle, policy=self.policy).save(path)
+        """Write the bundle, with the policy in force, into a directory; nobody who was forgotten is in it.
+
+        An engine that was fitted and lay nowhere belongs to that directory from then on.
+        """
+        with self._changing:
+            state = self._current()
+            place = state.bundle.save(path)
+            if state.bundle.path is None:
+                self._adopt(replace(state.bundle, path=place.absolute()))
+        return place
 
     def reload(self, path: str | Path | None = None, *, policy: Policy | str | Path | None = None) -> None:
         """Take a new bundle, a new policy or both; no call waits for it, and none mixes old and new."""
         with self._changing:
-            bundle = self.bundle if path is None else Bundle.load(path)
+            bundle = self._current().bundle if path is None else Bundle.load(path)
             kept = self.policy if path is None else bundle.policy
             rules = kept if policy is None else policy_of(policy)
             state = _state(bundle, rules)
             self._warm_up(state)
+            if self.ledger is not None:
+                self.ledger.keep(rules.longest_window_days)
             self._state = state
 
     def update(
@@ -227,7 +241,7 @@ class Engine:
 
         tables = checked_tables({"events": events, "catalogue": catalogue, "customers": customers}, rejects=rejects)
         with self._changing:
-            news = update_bundle(self.bundle, now=None if now is None else micros(now), **tables, step=tell)
+            news = update_bundle(self._current().bundle, now=None if now is None else micros(now), **tables, step=tell)
             state = _state(news.bundle, self.policy)
             self._warm_up(state)
             self._state = state
@@ -423,9 +437,10 @@ class Engine:
     ) -> Farewell:
         """Remove what is kept of a shopper: events, customer row, ledger entries, feedback, slates of batches.
 
-        The bundle on disk changes first, then this engine, then the ledger; other engines on the same directory
-        follow at their next call. Whatever fails, the call may be repeated. Item factors have learned from the
-        shopper until the next fit; it is due by ``retrain_by`` and leaves the shopper's events of before out.
+        The bundle on disk changes first, then this engine, then the ledger, then the slates; other engines on the same
+        directory follow at their next call. Whatever fails, the call may be repeated. Item factors have learned from
+        the shopper until the next fit; it is due by ``retrain_by`` and leaves the shopper's events of before out. A
+        bundle that was saved elsewhere too is another shop's: forget there as well.
 
         Args:
             user_id: whom.
@@ -433,8 +448,8 @@ class Engine:
             slates: Parquet files, or folders of them, that hold slates besides those of this bundle's batches.
 
         Raises:
-            EngineError: the id is empty or no Unicode.
-            LedgerError: the ledger is down; the events are gone, exposures and feedback still stand: forget again.
+            EngineError: the id is empty or no Unicode, or a file of slates cannot be read; all the rest is gone.
+            LedgerError: the ledger is down; the events are gone, the rest still stands: forget again.
         """
         who = shopper_id(user_id)
         moment = micros(now)
@@ -443,9 +458,11 @@ class Engine:
             bundle, events = self.bundle.forget(who, mark)
             self._adopt(bundle)
         told = bundle.forgotten.find(who)
-        places = [*slates, *(copies_of(bundle.path) if bundle.path else ())]
-        rows = scrub(places, who)
         exposures = 0 if self.ledger is None else self.ledger.forget(who)
+        try:
+            rows = scrub([*slates, *(copies_of(bundle.path) if bundle.path else ())], who)
+        except ValueError as error:
+            raise EngineError(f"slates may still name the shopper: {error}") from error
         log.info("forgot shopper %s: %d events, %d exposures", self.aliases.of(who, now=moment), events, exposures)
         return Farewell(events, exposures, rows, None if told is None else told.retrain_by)
 
@@ -564,23 +581,22 @@ class Engine:
     def _current(self) -> State:
         """Return the state in force, after following what another engine forgot on disk."""
         state = self._state
-        if state.bundle.mark == state.mark:
+        if state.bundle.mark == state.bundle.seen:
             return state
         with self._changing:
             state = self._state
-            if state.bundle.mark != state.mark:
-                mark = state.bundle.mark
+            if state.bundle.mark != state.bundle.seen:
                 try:
-                    self._adopt(state.bundle.followed(), mark=mark)
+                    self._adopt(state.bundle.followed())
                 except (OSError, ValueError, KeyError, RuntimeError) as error:
                     log.warning("the bundle on disk cannot be followed: %s", type(error).__name__)
             return self._state
 
-    def _adopt(self, bundle: Bundle, *, mark: tuple[int, int, int] | None = None) -> None:
+    def _adopt(self, bundle: Bundle) -> None:
         """Go on with a bundle of the same items."""
         state = self._state
         proposer = Proposer(bundle, state.gate)
-        self._state = State(bundle, state.policy, state.gate, proposer, mark or bundle.mark)
+        self._state = State(bundle, state.policy, state.gate, proposer)
 
     def _remembers(self, answer: Answer, surface: str) -> bool:
         if self.ledger is None or answer.exposures is None:
@@ -601,5 +617,6 @@ def _readable(facts: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _state(bundle: Bundle, policy: Policy) -> State:
+    bundle = bundle.under(policy)
     gate = Gate(bundle.catalogue, policy)
-    return State(bundle, policy, gate, Proposer(bundle, gate), bundle.mark)
+    return State(bundle, policy, gate, Proposer(bundle, gate))

@@ -178,20 +178,32 @@ def _later(old: Mark | None, new: Mark) -> Mark:
 def scrub(places: Sequence[str | Path], user_id: str) -> int:
     """Remove a shopper's rows from Parquet files, or from all below a directory; return how many rows.
 
-    Files without a column ``user_id`` stay as they are, and so do those that are no Parquet.
+    Files without a column ``user_id`` stay as they are. One that is gone by now holds nobody.
+
+    Raises:
+        ValueError: a file cannot be read or written; the others are done.
     """
     import polars as pl
 
     from boundary.tables import write_parquet_atomic
 
-    removed = 0
+    removed, broken = 0, []
     for place in map(Path, places):
         for file in sorted(place.rglob("*.parquet")) if place.is_dir() else [place] if place.exists() else []:
-            if "user_id" not in pl.read_parquet_schema(file):
+            try:
+                if "user_id" not in pl.read_parquet_schema(file):
+                    continue
+                rows = pl.read_parquet(file)
+                left = rows.filter(pl.col("user_id").cast(pl.String).ne_missing(user_id))
+                if len(left) < len(rows):
+                    write_parquet_atomic(left, file)
+                    removed += len(rows) - len(left)
+            except FileNotFoundError:
                 continue
-            rows = pl.read_parquet(file)
-            left = rows.filter(pl.col("user_id").cast(pl.String).ne_missing(user_id))
-            if len(left) < len(rows):
-                write_parquet_atomic(left, file)
-                removed += len(rows) - len(left)
+            except (OSError, pl.exceptions.PolarsError) as error:
+                broken.append(f"{file} ({error})")
+    if broken:
+        raise ValueError(
+            f"{'; '.join(broken)}; mend or remove {'it' if len(broken) == 1 else 'them'}, and forget again"
+        )
     return removed

@@ -81,7 +81,7 @@ def update_bundle(
         train=lambda evidence, _progress: bundle.model.grown(evidence, seed=int(bundle.facts["seed"])),
     )  # fmt: skip
     trained = bundle.facts.get("trained_for", bundle.facts["fitted_for"])
-    made = replace(made, facts=made.facts | {"trained_for": trained}, path=bundle.path)
+    made = replace(made, facts=made.facts | {"trained_for": trained}, path=bundle.path, seen=bundle.seen)
     return News(
         made,
         users=len(strangers),
