@@ -30,7 +30,7 @@ from boundary.words import (
     TIER_NAMES,
 )
 from recsys.answer import Answer, Explanation, Farewell, State, explanation_of, remembered, slate_of
-from recsys.asked import EngineError, check, id_list, id_text, iso, micros, policy_of, shopper_id
+from recsys.asked import EngineError, check, check_surface, id_list, id_text, iso, micros, policy_of, shopper_id
 from recsys.beside import Beside
 from recsys.bundle import Bundle
 from recsys.forgetting import Mark, scrub
@@ -398,7 +398,13 @@ class Engine:
         ]
 
     def shown(self, slate: Slate) -> bool:
-        """Confirm that a reserved slate was really shown; False where it was released or forgotten meanwhile."""
+        """Confirm that a reserved slate was really shown; False where it was released or forgotten meanwhile.
+
+        Raises:
+            EngineError: it is no slate.
+        """
+        if not isinstance(slate, Slate):
+            raise EngineError(f"`slate` must be what `score` or `serve` returned but got {slate!r:.80}")
         if self.ledger is None or slate.user_id is None or not slate.reserved:
             return False
         return self.ledger.confirm(slate.user_id, slate.slate_id) > 0
@@ -415,14 +421,17 @@ class Engine:
         """Take what a shopper says: dismiss (an item), too_personal, too_often or too_pushy.
 
         Raises:
-            EngineError: an unknown kind, a dismissal without an item, or no ledger.
+            EngineError: an unknown kind, a dismissal without an item of the catalogue, no surface, or no ledger.
             LedgerError: the ledger could not be written; nothing was taken.
         """
         if kind not in ("dismiss", *COMPLAINTS):
             raise EngineError(f"`kind` must be one of dismiss, {', '.join(COMPLAINTS)} but got {kind!r}")
         who, item = shopper_id(user_id), "" if item_id is None else id_text(item_id, "item_id")
+        check_surface(surface)
         if kind == "dismiss" and not item:
             raise EngineError("`item_id` must name what is dismissed but is empty")
+        if item and item not in self.gate.catalogue.row_of:
+            raise EngineError(f"`item_id` {item!r} is not in the catalogue; look it up in catalogue.parquet")
         if self.ledger is None:
             raise EngineError("there is no ledger to keep feedback in; give Engine.load a `ledger`")
         entry = Entry(kind, item, surface, micros(now), uuid.uuid4().hex, 0, "", confirmed=True)

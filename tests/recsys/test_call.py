@@ -95,6 +95,12 @@ def test_a_whole_number_is_the_id_that_the_tables_write_out() -> None:
     assert engine.score(7, now=NOW).tier == "guest"
 
 
+def test_slots_may_be_counted_in_numpy(engine: Engine) -> None:
+    """A whole number of any kind is one."""
+    few = engine.score(WHO, n=np.int64(4), now=NOW, reserve=False)  # type: ignore[arg-type]
+    assert few.items == engine.score(WHO, n=4, now=NOW, reserve=False).items
+
+
 @pytest.mark.parametrize("given", [7.0, True, b"7", ["7"], float("nan")])
 def test_an_id_that_is_none_is_told_in_one_line(engine: Engine, given: object) -> None:
     """Neither text nor a whole number: the line names the argument; nobody's list is given instead."""
