@@ -173,6 +173,19 @@ def test_events_from_after_now_wait_and_bad_rows_are_refused() -> None:
     assert engine.bundle is OLD
 
 
+def test_an_item_whose_buyers_come_a_day_later_is_suggested_like_one_that_comes_with_them() -> None:
+    takers = [shopper(u) for u in range(USERS - 3) if u % 10 in {2, 3}]
+    news, stock = events_of(*(event(user, "fresh") for user in takers)), product("fresh", "aisle-3")
+    once = update_bundle(OLD, events=news, catalogue=stock, now=NOW).bundle
+    first = update_bundle(OLD, catalogue=stock, now=NOW).bundle
+    later = update_bundle(first, events=news, now=NOW).bundle
+    assert not first.model.known.trained[ITEMS]
+    assert later.model.known.trained.tolist() == once.model.known.trained.tolist()
+    assert later.model.known.trained[ITEMS]
+    assert later.model.known.item.tolist() == once.model.known.item.tolist()
+    assert later.model.known.item[:ITEMS].tolist() == OLD.model.known.item.tolist()
+
+
 def test_the_command_writes_the_bundle_and_says_what_it_took(tmp_path: Path) -> None:
     OLD.save(tmp_path / "bundle")
     (tmp_path / "today").mkdir()
