@@ -15,15 +15,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
+from boundary.history import History
 from boundary.tables import TableError, read_table
 from recsys.bundle import Bundle
 from recsys.cli import app
 from recsys.engine import Engine
-from recsys.updating import update_bundle
+from recsys.updating import joined, update_bundle
 
 OLD = fitted(events_frame().filter(pl.col("at") < MOMENT - dt.timedelta(days=30)))
 LATE = events_frame().filter(pl.col("at") >= MOMENT - dt.timedelta(days=30))
 HISTORY = ("offsets", "item_row", "kind", "at", "unit_price", "quantity")
+BASKET = ("item-01", "item-02", "item-03", "item-04")
 laws = settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
@@ -184,6 +186,54 @@ def test_an_item_whose_buyers_come_a_day_later_is_suggested_like_one_that_comes_
     assert later.model.known.trained[ITEMS]
     assert later.model.known.item.tolist() == once.model.known.item.tolist()
     assert later.model.known.item[:ITEMS].tolist() == OLD.model.known.item.tolist()
+
+
+parts = st.sets(st.sampled_from(BASKET))
+
+
+@given(came=parts, known=parts, learned=parts, again=parts)
+@laws
+def test_an_item_that_comes_to_be_known_is_not_bought_twice(
+    came: set[str], known: set[str], learned: set[str], again: set[str]
+) -> None:
+    """Four items of one basket at one price: some came, some were known; then all come, and some once more."""
+
+    def taken(items: set[str], stock: set[str]) -> History:
+        return History.from_frame(
+            events_of(*(event("ann", item) for item in sorted(items)), event("ann", "item-00", 9)),
+            ["ann"],
+            {item: row for row, item in enumerate(BASKET) if item in stock},
+        )
+
+    before, stock = taken(came, known), known | learned
+    both, known_before = joined(before, taken(set(BASKET), stock))
+    assert sorted(both.item_row) == sorted(taken(set(BASKET), stock).item_row)
+    assert known_before == len(before.at)
+    same, known_before = joined(both, taken(again, stock))
+    assert same.item_row.tolist() == both.item_row.tolist()
+    assert known_before == len(again) + 1
+
+
+def test_an_event_of_an_unknown_item_is_replaced_when_the_item_is_known() -> None:
+    """Two of them in one basket are two, and stay two when the catalogue holds one."""
+    user = shopper(3)
+    row = OLD.user_row[user]
+
+    def counts(bundle: Bundle) -> tuple[int, int]:
+        items = bundle.history.take(np.array([row])).item_row
+        return len(items), int((items < 0).sum())
+
+    size, _ = counts(OLD)
+    basket = events_of(event(user, "new-a"), event(user, "new-b"))
+    one = update_bundle(OLD, events=basket[:1], now=NOW)
+    two = update_bundle(one.bundle, events=basket, now=NOW)
+    learned = update_bundle(two.bundle, events=basket, catalogue=product("new-b", "aisle-3"), now=NOW)
+    again = update_bundle(learned.bundle, events=basket, now=NOW)
+    assert [counts(news.bundle) for news in (one, two, learned, again)] == [
+        (size + 1, 1), (size + 2, 2), (size + 2, 1), (size + 2, 1),
+    ]  # fmt: skip
+    assert [(news.events, news.known_before) for news in (one, two, learned, again)] == [(1, 0), (1, 1), (0, 2), (0, 2)]
+    assert learned.bundle.model.known.trained[ITEMS]
 
 
 def test_the_command_writes_the_bundle_and_says_what_it_took(tmp_path: Path) -> None:
