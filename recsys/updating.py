@@ -10,6 +10,7 @@ import numpy.typing as npt
 import polars as pl
 
 from boundary.history import History
+from recsys.asked import micros
 from recsys.fitting import Shelf, Step, bundle_of
 from recsys.shop import latest
 
@@ -25,7 +26,8 @@ _COLUMNS = ("item_row", "kind", "at", "unit_price", "quantity")
 class News(NamedTuple):
     """A bundle that knows the news, and how many users, items and events it knows more than before.
 
-    ``known_before`` counts the events that were there already, and so were not taken twice.
+    ``known_before`` counts the events that were there already, and so were not taken twice; ``ahead`` those that lie
+    after ``now``, and so were left out.
     """
 
     bundle: Bundle
@@ -33,6 +35,7 @@ class News(NamedTuple):
     items: int
     events: int
     known_before: int
+    ahead: int
 
 
 def update_bundle(
@@ -54,7 +57,8 @@ def update_bundle(
 
     Args:
         bundle: fitted.
-        now: microseconds UTC, events after it are left out; None is after the last one, known or new.
+        now: microseconds UTC, events after it are left out; None is after the last one, known or new, that does not
+            lie ahead of the clock.
         events: new rows of ``boundary.tables``.
         catalogue: rows of new items, and of known ones in place of what was known of them.
         customers: likewise of shoppers; whoever has no row here keeps the one they have.
@@ -63,11 +67,12 @@ def update_bundle(
     tell = step or (lambda _what, _share: None)
     tell("reading the news", 0.0)
     if now is None:
-        now = max(int(bundle.facts["fitted_for"]), 0 if events is None else latest(events))
+        now = _reached(bundle, events)
     stock = _upserted(bundle.catalogue_table, catalogue, "item_id")
     come = pl.DataFrame(schema=_EVENT) if events is None else events
     if events is not None:
         come = come.filter(pl.col("at").dt.timestamp("us") <= now)
+    ahead = 0 if events is None else len(events) - len(come)
     come, told, left_out = bundle.forgotten.leave_out(come, customers)
     fresh = pl.concat([come["user_id"].cast(pl.String), *([] if told is None else [told["user_id"].cast(pl.String)])])
     strangers = [user for user in fresh.unique().sort().to_list() if user not in bundle.user_row]
@@ -92,7 +97,17 @@ def update_bundle(
         items=len(stock) - len(bundle.catalogue_table),
         events=len(history.at) - len(bundle.history.at),
         known_before=known_before,
+        ahead=ahead,
     )
+
+
+def _reached(bundle: Bundle, events: pl.DataFrame | None) -> int:
+    """Return the moment after the last event, known or new, that does not lie ahead of the clock."""
+    present, fitted_for = micros(None), int(bundle.facts["fitted_for"])
+    if fitted_for > present:  # an event with a wrong date got into the fit
+        reached = bundle.history.at[bundle.history.at < present]
+        fitted_for = int(reached.max()) + 1 if len(reached) else present
+    return max(fitted_for, 0 if events is None else latest(events, until=present))
 
 
 def joined(old: History, new: History) -> tuple[History, int]:

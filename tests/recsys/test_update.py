@@ -20,11 +20,13 @@ from boundary.tables import TableError, read_table
 from recsys.bundle import Bundle
 from recsys.cli import app
 from recsys.engine import Engine
+from recsys.shop import latest
 from recsys.updating import joined, update_bundle
 
 OLD = fitted(events_frame().filter(pl.col("at") < MOMENT - dt.timedelta(days=30)))
 LATE = events_frame().filter(pl.col("at") >= MOMENT - dt.timedelta(days=30))
 HISTORY = ("offsets", "item_row", "kind", "at", "unit_price", "quantity")
+AHEAD = st.integers(330_000, 2_500_000).map(lambda days: MOMENT + dt.timedelta(days=days))  # centuries
 BASKET = ("item-01", "item-02", "item-03", "item-04")
 laws = settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
@@ -173,6 +175,55 @@ def test_events_from_after_now_wait_and_bad_rows_are_refused() -> None:
     with pytest.raises(TableError, match="give `rejects`"):
         engine.update(LATE.with_columns(quantity=pl.lit(-1.0)))
     assert engine.bundle is OLD
+
+
+@given(at=AHEAD, line=st.integers(0, len(LATE) - 1))
+@laws
+def test_one_event_with_a_wrong_date_changes_nothing(at: dt.datetime, line: int) -> None:
+    """It is left out and counted, in the update and in the next one."""
+    wrong = LATE[line].with_columns(at=pl.lit(at).cast(LATE.schema["at"]))
+    before = fitted(early := events_frame().filter(pl.col("at") < LATE["at"].min()), now=latest(early))
+    plain, news = (update_bundle(before, events=events) for events in (LATE, pl.concat([wrong, LATE])))
+    again = update_bundle(news.bundle, events=wrong)
+    for made in (news.bundle, again.bundle):
+        assert made.facts["fitted_for"] == latest(LATE) == plain.bundle.facts["fitted_for"]
+        assert same_people(made, plain.bundle)
+        assert made.crowd.tolist() == plain.bundle.crowd.tolist() != []
+        assert made.blindfold is not None
+    assert (plain.ahead, news.ahead, again.ahead, news.events) == (0, 1, 1, len(LATE))
+
+
+@given(at=AHEAD)
+@laws
+def test_a_bundle_of_the_future_comes_back_with_the_next_update(at: dt.datetime) -> None:
+    """Also without news: to the last event that the clock has reached."""
+    wrong = LATE[:1].with_columns(at=pl.lit(at).cast(LATE.schema["at"]))
+    early = pl.concat([events_frame(), wrong])
+    lost = fitted(early, now=latest(early))
+    assert (len(lost.crowd), lost.blindfold) == (1, None)
+    for events in (None, LATE):
+        found = update_bundle(lost, events=events).bundle
+        assert found.facts["fitted_for"] == latest(events_frame())
+        assert len(found.crowd) > 1
+        assert found.blindfold is not None
+
+
+def test_the_command_keeps_events_of_the_future_aside(tmp_path: Path) -> None:
+    """With the reason; where `--now` lies later still they are taken."""
+    OLD.save(tmp_path / "bundle")
+    (tmp_path / "today").mkdir()
+    wrong = LATE[:1].with_columns(at=pl.datetime(2999, 1, 1, time_unit="us", time_zone="UTC"))
+    pl.concat([LATE, wrong]).write_parquet(tmp_path / "today" / "events.parquet")
+    asked = ["update", "--bundle", str(tmp_path / "bundle"), "--data", str(tmp_path / "today")]
+    told = CliRunner().invoke(app, asked, catch_exceptions=False).output
+    assert "1 bad rows kept aside" in told
+    assert "1 at.ahead" in told
+    assert pl.read_parquet(tmp_path / "today.rejects" / "events.parquet")["reason"].to_list() == ["at.ahead"]
+    told = CliRunner().invoke(app, [*asked, "--now", "2026-02-01"], catch_exceptions=False).output
+    late = LATE.filter(pl.col("at") > dt.datetime(2026, 2, 1, tzinfo=dt.UTC))
+    assert f"{len(late)} lie after now" in " ".join(told.split())
+    told = CliRunner().invoke(app, [*asked, "--now", "3000-01-01"], catch_exceptions=False).output
+    assert "1 new events" in told
 
 
 def test_an_item_whose_buyers_come_a_day_later_is_suggested_like_one_that_comes_with_them() -> None:
