@@ -148,8 +148,9 @@ def fit(
     from recsys.shop import default_choice, fit_shop, latest, read_shop
 
     rules, families = policy_of(policy), Taxonomy.load(taxonomy or TAXONOMY)
-    shop = read_shop(data, rejects=out.parent / f"{out.name}.rejects", console=console)
-    moment = latest(shop.events) if now is None else read_moment(now)
+    asked = None if now is None else read_moment(now)
+    shop = read_shop(data, rejects=out.parent / f"{out.name}.rejects", console=console, now=asked)
+    moment = latest(shop.events) if asked is None else asked
     choice = default_choice(seed, model=model, settings=settings_of(setting or []))
     if tune:
         if setting:
@@ -189,15 +190,18 @@ def update(
     from recsys.swap import locked
     from recsys.updating import update_bundle
 
-    tables = read_news(data, rejects=data.parent / f"{data.name}.rejects", console=console)
+    moment = None if now is None else read_moment(now)
+    tables = read_news(data, rejects=data.parent / f"{data.name}.rejects", console=console, now=moment)
     with locked(bundle.with_name(f"{bundle.name}.update")), steps("Taking up the news") as tell:
         shop = Bundle.load(bundle)  # as the last update left it: two at once would lose one
-        news = update_bundle(shop, now=None if now is None else read_moment(now), **tables, step=tell)
+        news = update_bundle(shop, now=moment, **tables, step=tell)
         news.bundle.save(bundle)
     console.print(
         f"{news.users:,} new shoppers, {news.items:,} new items, {news.events:,} new events; "
         f"{news.known_before:,} events were known already; the bundle is in {bundle}"
     )
+    if news.ahead:
+        console.print(f"[yellow]events:[/] {news.ahead:,} lie after now and were left out")
 
 
 @app.command()

@@ -113,9 +113,11 @@ class Engine:
             policy: as in ``load``.
             choice: model, settings and weights; see ``recsys.shop.default_choice``.
             ledger: as in ``load``, but none by default: what was not saved stands beside nothing.
-            now: events after it are left out; the moment after the last one where it is None.
+            now: events after it are left out; where it is None, the moment after the last one that does not lie
+                ahead of the clock.
             seed: of everything random, where no ``choice`` says otherwise.
-            rejects: folder for the rows that cannot be used, each with its reason.
+            rejects: folder for the rows that cannot be used, each with its reason; an event that lies ahead of the
+                clock, and of ``now``, is one of them.
             tell: is told what is being done, and how much of it is done.
 
         Raises:
@@ -125,11 +127,12 @@ class Engine:
         """
         from recsys.shop import checked_shop, default_choice, fit_shop, latest
 
-        shop = checked_shop(events, catalogue, customers, rejects=rejects)
+        moment = None if now is None else micros(now)
+        shop = checked_shop(events, catalogue, customers, rejects=rejects, now=moment)
         rules = policy_of(policy)
         bundle = fit_shop(
             shop, taxonomy=taxonomy, policy=rules, choice=choice or default_choice(seed),
-            now=latest(shop.events) if now is None else micros(now), tell=tell,
+            now=latest(shop.events, until=micros(None)) if moment is None else moment, tell=tell,
         )  # fmt: skip
         keep = rules.longest_window_days
         engine = cls(bundle, ledger=open_or_down(ledger, keep_days=keep) if isinstance(ledger, str) else ledger)
@@ -226,7 +229,8 @@ class Engine:
             events: new rows, as in ``fit``; those known already are not taken twice.
             catalogue: new items, and known ones that changed.
             customers: new shoppers, and known ones who changed what they agree to.
-            now: events after it are left out; the moment after the last one where it is None.
+            now: events after it are left out; where it is None, the moment after the last one, known or new, that
+                does not lie ahead of the clock.
             rejects: as in ``fit``.
             tell: as in ``fit``.
 
@@ -239,9 +243,12 @@ class Engine:
         from recsys.shop import checked_tables
         from recsys.updating import update_bundle
 
-        tables = checked_tables({"events": events, "catalogue": catalogue, "customers": customers}, rejects=rejects)
+        moment = None if now is None else micros(now)
+        tables = checked_tables(
+            {"events": events, "catalogue": catalogue, "customers": customers}, rejects=rejects, now=moment
+        )
         with self._changing:
-            news = update_bundle(self._current().bundle, now=None if now is None else micros(now), **tables, step=tell)
+            news = update_bundle(self._current().bundle, now=moment, **tables, step=tell)
             state = _state(news.bundle, self.policy)
             self._warm_up(state)
             self._state = state

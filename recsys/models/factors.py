@@ -92,6 +92,10 @@ class FactorModel(Served):
     def items(self) -> int:
         return len(self.known.item)
 
+    @property
+    def trained(self) -> Mask:
+        return self.known.trained
+
     @abstractmethod
     def vectors(self, evidence: csr_matrix) -> Floats:
         """Return (U, d) user vectors computed from the evidence row alone."""
