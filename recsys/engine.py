@@ -33,7 +33,7 @@ from recsys.answer import Answer, Explanation, Farewell, State, explanation_of, 
 from recsys.asked import EngineError, check, check_surface, id_list, id_text, iso, micros, policy_of, shopper_id
 from recsys.beside import Beside
 from recsys.bundle import Bundle
-from recsys.forgetting import Mark, scrub
+from recsys.forgetting import Forgotten, ForgottenError, Mark, scrub
 from recsys.memory import exposures_of, remember, spread_out
 from recsys.people import copies_of
 from recsys.privacy import Aliases
@@ -101,6 +101,7 @@ class Engine:
         now: dt.datetime | int | None = None,
         seed: int = 7,
         rejects: str | Path | None = None,
+        forgotten: str | Path | None = None,
         tell: Step | None = None,
     ) -> Engine:
         """Fit a shop and open it; ``save`` keeps what was fitted.
@@ -118,6 +119,7 @@ class Engine:
             seed: of everything random, where no ``choice`` says otherwise.
             rejects: folder for the rows that cannot be used, each with its reason; an event that lies ahead of the
                 clock, and of ``now``, is one of them.
+            forgotten: the directory of the bundle that this one follows: what its forgotten did before is left out.
             tell: is told what is being done, and how much of it is done.
 
         Raises:
@@ -133,6 +135,7 @@ class Engine:
         bundle = fit_shop(
             shop, taxonomy=taxonomy, policy=rules, choice=choice or default_choice(seed),
             now=latest(shop.events, until=micros(None)) if moment is None else moment, tell=tell,
+            forgotten=None if forgotten is None else Forgotten.load(forgotten),
         )  # fmt: skip
         keep = rules.longest_window_days
         engine = cls(bundle, ledger=open_or_down(ledger, keep_days=keep) if isinstance(ledger, str) else ledger)
@@ -477,7 +480,7 @@ class Engine:
         exposures = 0 if self.ledger is None else self.ledger.forget(who)
         try:
             rows = scrub([*slates, *(copies_of(bundle.path) if bundle.path else ())], who)
-        except ValueError as error:
+        except ForgottenError as error:
             raise EngineError(f"slates may still name the shopper: {error}") from error
         log.info("forgot shopper %s: %d events, %d exposures", self.aliases.of(who, now=moment), events, exposures)
         return Farewell(events, exposures, rows, None if told is None else told.retrain_by)

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 FILE = "forgotten.json"
 
 
+class ForgottenError(ValueError):
+    """What is kept of those who were forgotten, or of where their slates lie, cannot be read."""
+
+
 class Mark(NamedTuple):
     """That somebody was forgotten.
 
@@ -152,7 +156,7 @@ class Forgotten:
         """Read the marks of a bundle's directory; none where there is no such file.
 
         Raises:
-            ValueError: the file holds something else.
+            ForgottenError: the file holds something else.
         """
         file = Path(folder) / FILE
         if not file.exists():
@@ -161,7 +165,7 @@ class Forgotten:
             lists = json.loads(file.read_text(encoding="utf-8"))
             return cls({one["key"]: {name: Mark(*mark) for name, mark in one["marks"].items()} for one in lists})
         except (KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"{file} is damaged ({error}); restore it: it keeps the forgotten out") from error
+            raise ForgottenError(f"{file} is damaged ({error}); restore it: it keeps the forgotten out") from error
 
     def _marks(self) -> Iterable[Mark]:
         return (mark for marks in self.lists.values() for mark in marks.values())
@@ -181,7 +185,7 @@ def scrub(places: Sequence[str | Path], user_id: str) -> int:
     Files without a column ``user_id`` stay as they are. One that is gone by now holds nobody.
 
     Raises:
-        ValueError: a file cannot be read or written; the others are done.
+        ForgottenError: a file cannot be read or written; the others are done.
     """
     import polars as pl
 
@@ -203,7 +207,7 @@ def scrub(places: Sequence[str | Path], user_id: str) -> int:
             except (OSError, pl.exceptions.PolarsError) as error:
                 broken.append(f"{file} ({error})")
     if broken:
-        raise ValueError(
+        raise ForgottenError(
             f"{'; '.join(broken)}; mend or remove {'it' if len(broken) == 1 else 'them'}, and forget again"
         )
     return removed

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import polars as pl
 
 from boundary.history import History
-from recsys.forgetting import FILE, Forgotten, Mark
+from recsys.forgetting import FILE, Forgotten, ForgottenError, Mark
 from recsys.swap import drafted, link_tree, locked
 
 HISTORY = ("offsets", "item_row", "kind", "at", "unit_price", "quantity")
@@ -26,7 +26,7 @@ def copies_of(path: str | Path) -> list[str]:
     """Return the files and folders in which batches of a bundle left slates, there or not.
 
     Raises:
-        ValueError: the list of them is damaged.
+        ForgottenError: the list of them is damaged.
     """
     file = Path(path) / COPIES
     if not file.exists():
@@ -34,7 +34,9 @@ def copies_of(path: str | Path) -> list[str]:
     try:
         return [str(place) for place in json.loads(file.read_text(encoding="utf-8"))]
     except (ValueError, TypeError) as error:
-        raise ValueError(f"{file} is damaged ({error}); write into it where batches left slates, as JSON") from error
+        raise ForgottenError(
+            f"{file} is damaged ({error}); write into it where batches left slates, as JSON"
+        ) from error
 
 
 def note_copies(path: Path, folder: Path) -> None:

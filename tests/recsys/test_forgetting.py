@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-from corner import DAY, NOW, USERS, customers_frame, events_frame, fitted, shopper
+from corner import DAY, NOW, POLICY, SENSITIVE, USERS, catalogue_frame, customers_frame, events_frame, fitted, shopper
 
 from boundary.ledger import open_ledger
 from recsys import batch
@@ -297,6 +297,16 @@ def test_a_fit_that_knew_of_no_marks_waits_for_one_that_does(opened: Open, home:
     assert (told["count"], told["waiting"]) == (1, 1)
     assert told["retrain_by"] is not None
     assert engine.status(now=NOW)["facts"]["users"] == USERS
+
+
+def test_an_engine_that_fits_anew_leaves_the_forgotten_out(opened: Open, home: Path, tmp_path: Path) -> None:
+    """Given the bundle it follows, a fit from Python does what the command does."""
+    opened().forget(WHO, now=NOW)
+    tables = (events_frame(), catalogue_frame(), customers_frame())
+    engine = Engine.fit(*tables, taxonomy=SENSITIVE, policy=POLICY, now=NOW, forgotten=home)
+    assert WHO not in engine.bundle.user_ids
+    engine.save(home)
+    assert opened().status(now=NOW)["forgotten"] == {"count": 1, "waiting": 0, "retrain_by": None, "overdue": False}
 
 
 def test_what_an_unsaved_update_learned_is_waited_for(opened: Open, tmp_path: Path) -> None:
