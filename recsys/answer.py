@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -89,7 +89,15 @@ class State:
     proposer: Proposer
 
 
-def remembered(answer: Answer, surface: str) -> npt.NDArray[np.bool_]:
+class Judged(Protocol):
+    """What is judged of a block of shoppers: an answer, or another's proposal."""
+
+    @property
+    def shoppers(self) -> Shoppers:
+        """Who they are to the shop."""
+
+
+def remembered(answer: Judged, surface: str) -> npt.NDArray[np.bool_]:
     """Return whose slates the ledger notes, (U,): no guest's, but for messages to one who is known."""
     told: npt.NDArray[np.bool_] = answer.shoppers.tier != GUEST
     return told | answer.shoppers.known if plain_surface(surface) in OUTBOUND else told
