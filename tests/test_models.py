@@ -259,6 +259,26 @@ def test_a_saved_model_answers_as_before_and_holds_no_pickle(subject: str, tmp_p
 
 
 @pytest.mark.parametrize("subject", EVERY)
+def test_a_saved_model_with_a_broken_array_is_not_opened(subject: str, tmp_path: Path):
+    """One number that is none, one that is missing, or an item that is not there; whichever array it is."""
+    model, folder = fitted(subject), tmp_path / "model"
+    model.save(folder)
+    assert load_model(folder, items=model.items, dimensions=model.dimensions).settings == model.settings
+    for word in ("items", "dimensions"):
+        with pytest.raises(ModelError, match=f"must be of 31 {word} but is of"):
+            load_model(folder, **{word: 31})
+    for file in folder.rglob("*.npy"):
+        whole = np.load(file)
+        broken = whole.copy()
+        broken.flat[-1] = np.nan if whole.dtype.kind == "f" else 99
+        for array in [whole[:-1], *([broken] if whole.dtype != bool else [])]:
+            np.save(file, array)
+            with pytest.raises(ValueError, match=r"must|has|index|indices|array|bound"):
+                load_model(folder, items=model.items, dimensions=model.dimensions)
+        np.save(file, whole)
+
+
+@pytest.mark.parametrize("subject", EVERY)
 def test_same_seed_same_model(subject: str):
     """A second fit gives the same bits."""
     first, second = (make(subject).fit(TRAIN, seed=11).top(TRAIN, k=5) for _ in range(2))

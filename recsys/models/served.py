@@ -90,6 +90,11 @@ class Served(ABC):
     def trained(self) -> Mask:
         """(I,) bool: taken by anybody in training; only these are ranked."""
 
+    @property
+    def dimensions(self) -> int | None:
+        """Length of the fitted model's user vectors, None of a model that has none."""
+        return None
+
     def grown(self, evidence: csr_matrix, *, seed: int) -> Self:
         """Return the model fitted anew if items are new, or taken for the first time; see ``base.Recommender.grown``."""
         evidence = checked(evidence)

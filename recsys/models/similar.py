@@ -13,6 +13,7 @@ from recsys.models import kernel
 from recsys.models.base import Affine, Floats, Mask, ModelError, Moments, Rows, checked, raised, require
 from recsys.models.factors import taken
 from recsys.models.served import Block, Served, refuse, shared
+from recsys.models.store import check_shapes
 from recsys.topk import TopK, topk_sparse
 
 STEP = 256  # users measured at once
@@ -49,9 +50,17 @@ class Similarity:
 
     @classmethod
     def of_arrays(cls, arrays: dict[str, Any]) -> Self:
-        """Take up what ``arrays`` gave; where it does not tell the trained items, they are those with any similarity."""
+        """Take up what ``arrays`` gave; where it does not tell the trained items, they are those with any similarity.
+
+        Raises:
+            ValueError: shapes do not fit.
+        """
+        items = (len(arrays["mean"]),)
+        check_shapes(arrays, weights=2 * items, std=items)
         speaking = np.diff(arrays["weights"].indptr) > 0
-        return cls(**{"trained": speaking | taken(arrays["weights"])} | arrays)
+        arrays = {"trained": speaking | taken(arrays["weights"])} | arrays
+        check_shapes(arrays, trained=items)
+        return cls(**arrays)
 
 
 class SimilarityModel(Served):
