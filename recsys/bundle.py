@@ -21,11 +21,13 @@ from boundary.history import History
 from boundary.policy import Policy
 from boundary.shoppers import Customers
 from boundary.taxonomy import Taxonomy
-from boundary.words import MICROSECONDS_A_DAY
+from boundary.words import MICROSECONDS_A_DAY, Kind
 from recsys.evidence import evidence_of
 from recsys.forgetting import FILE, Forgotten, Mark
 from recsys.interactions import Weighing
 from recsys.models import Moments, Recommender, load_model
+from recsys.models.store import check_finite, check_shapes
+from recsys.parts import BLINDFOLD, BROKEN, check_within, line_of, missing_of, parts_in, read_moments, read_part
 from recsys.people import (
     CUSTOMERS,
     HISTORY,
@@ -294,6 +296,7 @@ class Bundle:
         self.forgotten.save(path)
         manifest = {
             "format": FORMAT,
+            "parts": parts_in(path),
             "fit_id": self.fit_id,
             "weighing": self.weighing.to_dict(),
             "policy_digest": self.policy.digest,
@@ -304,6 +307,10 @@ class Bundle:
     @classmethod
     def load(cls, path: str | Path) -> Bundle:
         """Open a bundle's folder, or that of a registered model, ``models:/name@alias``; large arrays stay memory-mapped.
+
+        Every part that the manifest lists must be there, and all must fit together. Looked through, in place, are the
+        model's numbers, which serving reads anyway, and each event's item and kind, five bytes an event; prices,
+        quantities and times are not.
 
         Raises:
             BundleError: there is none at the path, or a part is missing or broken.
@@ -332,31 +339,57 @@ class Bundle:
         if found != FORMAT:
             raise BundleError(f"{path} has format {found!r} but this version reads {FORMAT}; fit again")
         try:
-            return cls._read(path, manifest)
-        except (OSError, ValueError, KeyError, TypeError, pl.exceptions.PolarsError) as error:
-            raise BundleError(f"{path} is damaged ({error}); fit again or restore it") from error
+            if missing := missing_of(path, manifest):
+                raise BundleError(missing)
+            bundle = cls._read(path, manifest)
+            bundle._check()  # noqa: SLF001 (the same class)
+        except BROKEN as error:
+            raise BundleError(f"{path} is damaged ({line_of(error)}); fit again or restore it") from error
+        return bundle
 
     @classmethod
     def _read(cls, path: Path, manifest: dict[str, Any]) -> Bundle:
-        blindfold = path / "blindfold.npz"
-        moments = np.load(path / "moments.npz")
+        stock = pl.read_parquet(path / "catalogue.parquet")
+        blindfold = path / BLINDFOLD
+        blind = read_part(blindfold, Blindfold.load) if blindfold.exists() else None
+        size = None if blind is None else len(blind.offset)
         return cls(
-            catalogue_table=pl.read_parquet(path / "catalogue.parquet"),
+            catalogue_table=stock,
             taxonomy=Taxonomy.model_validate_json((path / "taxonomy.json").read_text(encoding="utf-8")),
             policy=Policy.load(path / "policy.toml"),
             weighing=Weighing.from_dict(manifest["weighing"]),
-            model=load_model(path / "model"),
-            moments=Moments(moments["mean"], moments["std"]),
-            support=np.array(mapped(path / "support.npy")),
-            crowd=np.array(mapped(path / "crowd.npy")),
-            explore=np.array(mapped(path / "explore.npy")),
-            proxies=Proxies.load(path / "proxies.npz"),
-            blindfold=Blindfold.load(blindfold) if blindfold.exists() else None,
-            facts=manifest["facts"],
+            model=read_part(path / "model", lambda folder: load_model(folder, items=len(stock), dimensions=size)),
+            moments=read_part(path / "moments.npz", read_moments),
+            support=np.array(read_part(path / "support.npy", mapped)),
+            crowd=np.array(read_part(path / "crowd.npy", mapped)),
+            explore=np.array(read_part(path / "explore.npy", mapped)),
+            proxies=read_part(path / "proxies.npz", Proxies.load),
+            blindfold=blind,
+            facts=dict(manifest["facts"]),
             fit_id=manifest["fit_id"],
             path=path,
             **people_of(path),
         )
+
+    def _check(self) -> None:
+        """Refuse parts that do not fit together, since compiled code would read past their ends."""
+        items, history = len(self.catalogue_table), self.history
+        of_items = {"mean score": self.moments.mean, "its deviation": self.moments.std, "support": self.support}
+        for name, array in of_items.items():
+            check_shapes({name: array}, **{name: (items,)})
+            check_finite(name, array)
+        learned = {"proxy lift": self.proxies.lift, "proxy z": self.proxies.z}
+        check_shapes(learned, **dict.fromkeys(learned, (len(self.taxonomy.families), items)))
+        if self.blindfold is not None:
+            blind = {"blindfold": self.blindfold.matrix, "its offset": self.blindfold.offset}
+            check_shapes(blind, blindfold=2 * self.blindfold.offset.shape)
+            for name, array in blind.items():
+                check_finite(name, array)
+        check_shapes({"history.offsets": history.offsets}, **{"history.offsets": (len(self.user_ids) + 1,)})
+        check_within("crowd", self.crowd, items)
+        check_within("explore", self.explore, items)
+        check_within("history.item_row", history.item_row, items, least=-1)
+        check_within("history.kind", history.kind, len(Kind))
 
 
 def _mark(file: str) -> tuple[int, int, int] | None:
