@@ -14,8 +14,9 @@ from scipy.sparse import csr_matrix
 from spark_cluster import Cluster
 
 from boundary.ledger import open_ledger
-from recsys.batch import BatchError, Order, score_users
+from recsys.batch import BatchError, Order, claim, score_users
 from recsys.engine import Engine
+from recsys.forgetting import Forgotten
 from recsys.models import load_model
 from recsys.models.als import ALS
 from recsys.models.spark_als import SparkALS
@@ -61,10 +62,10 @@ def test_an_executor_scores_blocks_as_the_batch_does(
     """What runs inside Spark, run here: same files, and a part that is there is left alone."""
     engine, users, url = shop
     score_users(engine, users[:24], tmp_path / "here", order_of())
-    for folder in ("slates", "counts"):
-        (tmp_path / "there" / folder).mkdir(parents=True)
+    todo = {"order": order_of().to_dict(), "policy_digest": engine.policy.digest, "fit_id": engine.bundle.fit_id}
+    claim(tmp_path / "there", todo, users[:24], forgotten=Forgotten(), resume=False)
     job = Job(bundle, engine.bundle.fit_id, engine.policy, url, tmp_path / "there", order_of())
-    rows = pa.RecordBatch.from_pydict({"part": [2, 0, 1, 0], "user_ids": [users[16:24], users[:8], users[8:16], []]})
+    rows = pa.RecordBatch.from_pydict({"part": [2, 0, 1, 0]})
 
     done = list(scorer(job)(iter([rows])))
 
@@ -77,7 +78,7 @@ def test_an_executor_with_another_fit_scores_nothing(
 ):
     """A machine that holds an old copy of the bundle must not mix its slates in."""
     job = Job(bundle, "another", shop[0].policy, None, tmp_path, order_of())
-    rows = pa.RecordBatch.from_pydict({"part": [0], "user_ids": [["a"]]})
+    rows = pa.RecordBatch.from_pydict({"part": [0]})
     with pytest.raises(BatchError, match="holds another fit"):
         list(scorer(job)(iter([rows])))
 
