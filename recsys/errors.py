@@ -22,6 +22,7 @@ MENDABLE = (
     InteractionError,
     LedgerError,
     ModelError,
+    OSError,
     PolicyError,
     RegisteredError,
     SparkError,
