@@ -351,7 +351,7 @@ def test_a_blindfold_of_another_size_is_refused(subject: str):
         ("own", {"power": 0}, "`power` must be above 0 but got 0"),
         ("blend", {"parts": []}, "`parts` must name at least one model"),
         ("blend", {"parts": [{"model": "als"}]}, "a part needs `model` and `weight`"),
-        ("blend", {"parts": [{"model": "als", "weight": 0}]}, "`weight` must be finite and not 0 but got 0"),
+        ("blend", {"parts": [{"model": "als", "weight": 0}]}, "`weight` must be a finite number and not 0 but got 0"),
         ("blend", {"parts": [{"model": "blend", "weight": 1, "parts": []}]}, "`parts` must name at least one"),
         ("spectral", {"steepness": 0}, "`steepness` must be above 0 but got 0"),
         ("oracle", {}, "`model` must be one of .* but got 'oracle'"),
