@@ -258,7 +258,8 @@ def _unusable(given: pl.DataFrame, until_now: pl.DataFrame) -> str:
     if not len(given):
         return "events: not one row can be used; give at least one event of an item of the catalogue"
     if not len(until_now):
-        return f"events: none of {len(given):,} is before --now ; give a later moment"
+        first = given["at"].sort().dt.to_string("%FT%T")[0]
+        return f"events: `now` must be after one of the {len(given):,} events, of which the first is at {first}"
     return f"events: none of {len(until_now):,} names an item that the catalogue holds; use the catalogue's item_id"
 
 

@@ -146,6 +146,10 @@ def test_nothing_measured_is_nothing_promoted(lab, tmp_path):
         (["attack", "--data", "{here}", "--seeds", "0"], "`seeds` must be at least 1 but got 0"),
         (["tune", "--data", "{here}", "--bounds", "{here}/no.toml"], "cannot be read"),
         (["promote", "--bundle", "{here}/no"], "no"),
+        (["rollback", "--tracking-uri", "nonsense://x"], "nonsense"),
+        (["attack", "--data", "{here}", "--seed", "-1"], "`seed` must be at least 0 but got -1"),
+        (["evaluate", "--data", "{here}", "--seed", "-1"], "`seed` must be at least 0 but got -1"),
+        (["pressure", "--bundle", "{bundle}", "--out", "/proc/x"], "/proc/x: No such file or directory"),
     ],
 )
 def test_what_can_be_mended_ends_as_one_line(lab, tmp_path, monkeypatch, capsys, words, said):
