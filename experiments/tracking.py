@@ -52,7 +52,7 @@ def _client(uri: str | None) -> MlflowClient:
         if uri is not None:
             client.search_experiments(max_results=1)
     except MlflowException as error:
-        said = str(error).splitlines()[0]
+        said = " ".join(str(error).split()).partition(". ")[0]
         raise LabError(
             f"--tracking-uri {uri!r} cannot be used ({said:.200}); give a server's address or leave it out"
         ) from error

@@ -32,6 +32,7 @@ from recsys.terminal import (
     moment_of,
     read_moment,
     ready_for,
+    refused,
     settings_of,
 )
 
@@ -150,21 +151,24 @@ def fit(
     from recsys.models import make_model
     from recsys.shop import default_choice, fit_shop, latest, read_shop, tell_unknown_words
 
-    rules, families = policy_of(policy), Taxonomy.load(taxonomy or TAXONOMY)
+    rules, families, on_spark = policy_of(policy), Taxonomy.load(taxonomy or TAXONOMY), _on_spark(engine_kind)
+    if tune and setting:
+        raise refused("--setting must be left out with --tune, which searches the settings")
+    if tune < 0:
+        raise refused(f"--tune must be at least 0 but got {tune}")
     choice = default_choice(seed, model=model, settings=settings_of(setting or []))
-    make_model(choice.model, **choice.settings)  # what is wrong with them is told before the tables are read
+    if not tune:
+        make_model(choice.model, **choice.settings)  # what is wrong with them is told before the tables are read
     ready_for(out)
     shop = read_shop(data, rejects=out.parent / f"{out.name}.rejects", console=console)
     tell_unknown_words(shop.customers, rules, console)
     moment = latest(shop.events) if now is None else read_moment(now)
     if tune:
-        if setting:
-            raise typer.BadParameter("--setting must be left out with --tune, which searches the settings")
         choice = _tuned(shop, taxonomy=families, policy=rules, trials=tune, seed=seed, now=moment, model=model)
     with steps("Fitting the shop") as tell:
         bundle = fit_shop(
             shop, taxonomy=families, policy=rules, choice=choice, now=moment, tell=tell,
-            spark=master if _on_spark(engine_kind) else None, forgotten=Forgotten.load(out) if out.exists() else None,
+            spark=master if on_spark else None, forgotten=Forgotten.load(out) if out.exists() else None,
         )  # fmt: skip
         bundle.save(out)
     _tell_idle(families, bundle.catalogue_table)
@@ -240,7 +244,7 @@ def score(
 
     url = ledger_of(bundle, ledger)
     if shadow_policy is not None and _on_spark(engine_kind):
-        raise typer.BadParameter("--shadow-policy must be left out with --engine spark: executors keep no counts")
+        raise refused("--shadow-policy must be left out with --engine spark: executors keep no counts")
     engine = Engine.load(bundle, ledger=url, policy=policy, shadow_policy=shadow_policy)
     moment = moment_of(now, engine)
     if url is None:
@@ -349,7 +353,7 @@ def status(bundle: BundleAt, ledger: LedgerUrl = "") -> None:
 
 def _on_spark(kind: str) -> bool:
     if kind not in {"local", "spark"}:
-        raise typer.BadParameter(f"--engine must be local or spark but got {kind!r}")
+        raise refused(f"--engine must be local or spark but got {kind!r}")
     return kind == "spark"
 
 

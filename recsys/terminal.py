@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from recsys.engine import Engine
+    from recsys.engine import Engine, EngineError
 
 
 def seed_within(seed: int) -> int:
@@ -42,14 +42,26 @@ Surface = Annotated[str, typer.Option(help="home, product, email, push, ...")]
 Intent = Annotated[str, typer.Option(help="find, discover, deal, research or browse.")]
 
 
+def refused(line: str) -> EngineError:
+    """Return the error that says what an option must be."""
+    from recsys.engine import EngineError
+
+    return EngineError(line)
+
+
 def ready_for(out: Path) -> None:
     """Make the folder in which a bundle is to stand; better now than after an hour of fitting.
 
     Raises:
         OSError: it cannot be made or written into, or a file stands in the place.
+        EngineError: there are other files than a bundle's, which would be replaced.
     """
+    from recsys.people import MANIFEST
+
     if out.exists() and not out.is_dir():
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(out))
+    if out.exists() and any(out.iterdir()) and not (out / MANIFEST).exists():
+        raise refused(f"--out must be a new folder, or that of a bundle, but {out} holds other files; give another")
     out.parent.mkdir(parents=True, exist_ok=True)
     if not os.access(out.parent, os.W_OK):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(out.parent))
@@ -68,7 +80,7 @@ def settings_of(given: list[str]) -> dict[str, Any]:
     for one in given:
         name, found, value = one.partition("=")
         if not found:
-            raise typer.BadParameter(f"--setting must be name=value but got {one!r}")
+            raise refused(f"--setting must be name=value but got {one!r}; write it so")
         try:
             settings[name] = json.loads(value)
         except ValueError:
@@ -86,8 +98,6 @@ def read_moment(now: str) -> int:
     try:
         moment = datetime.fromisoformat(now)
     except ValueError as error:
-        from recsys.engine import EngineError
-
-        raise EngineError(f"--now must be a time like 2026-01-31T12:00 but got {now!r}; write it so") from error
+        raise refused(f"--now must be a time like 2026-01-31T12:00 but got {now!r}; write it so") from error
     moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
     return (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)

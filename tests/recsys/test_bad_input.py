@@ -19,8 +19,10 @@ from boundary.tables import read_table
 from recsys.bundle import Bundle
 from recsys.display import console as screen
 from recsys.display import noted, steps
+from recsys.engine import EngineError
 from recsys.fitting import unblinded
 from recsys.shop import Shop, checked_tables, default_choice, fit_shop, latest, read_shop, tell_unknown_words
+from recsys.terminal import ready_for
 
 Run = Callable[..., tuple[int, str, str]]
 ODD = ["Olive [/soap]", "New [thing]", "[red]Tea[/red]", "back\\", "slash\\[b]", ":smile: cup", "[/x]", "100 % {x}"]
@@ -113,6 +115,11 @@ def one_line(run: Run, *words: object, code: int = 2) -> str:
         (["fit", "--data", "SHOP", "--model", "popular", "--setting", "x=3"], "popular has no setting 'x'; remove it"),
         (["fit", "--data", "SHOP", "--model", "blend"], "blend needs a setting `parts`"),
         (["fit", "--data", "SHOP", "--model", "alss"], "but got 'alss'; did you mean als?"),
+        (["fit", "--data", "SHOP", "--setting", "banana"], "--setting must be name=value but got 'banana'"),
+        (["fit", "--data", "SHOP", "--setting", "factors=3", "--tune", 2], "--setting must be left out with --tune"),
+        (["fit", "--data", "SHOP", "--tune", -2], "--tune must be at least 0 but got -2"),
+        (["fit", "--data", "SHOP", "--engine", "x"], "--engine must be local or spark but got 'x'"),
+        (["fit", "--data", "SHOP", "--out", "SHOP"], "--out must be a new folder, or that of a bundle, but"),
         (["fit", "--data", "SHOP", "--now", "2020-01-01"], "`now` must be after one of the 1,779 events, of which the first is at 2025-12-"),
         (["score", "--bundle", "BUNDLE", "--out", "/proc/x"], "/proc/x: No such file or directory; check the path"),
         (["score", "--bundle", "BUNDLE", "--out", "SHOP/events.csv"], "check the path"),
@@ -263,3 +270,14 @@ def test_a_bar_is_gone_before_an_error_is_told():
 def test_a_number_of_buyers_is_a_whole_one(run: Run, folder, tmp_path: Path):
     code, told, _ = run("fit", "--data", folder(), "--out", tmp_path / "b", "--setting", "factors=4")
     assert (code, "items have fewer than 30 buyers" in told) == (0, True)
+
+
+def test_a_place_for_a_bundle_is_new_or_empty_or_a_bundle(home: Path, tmp_path: Path):
+    """Its parent is made; what else lies there is never replaced."""
+    (tmp_path / "empty").mkdir()
+    for place in (home, tmp_path / "empty", tmp_path / "a" / "b" / "c"):
+        ready_for(place)
+        assert place.parent.is_dir()
+    (tmp_path / "empty" / "thesis.txt").touch()
+    with pytest.raises(EngineError, match="must be a new folder, or that of a bundle"):
+        ready_for(tmp_path / "empty")
