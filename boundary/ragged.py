@@ -40,8 +40,7 @@ def read_ragged(path: Path) -> tuple[pl.DataFrame, pl.DataFrame]:
     """
     with _opened(path) as raw:
         rows = csv.reader(line.decode("utf-8") for line in raw)
-        header = next(rows)
-        header[:1] = [name.removeprefix("\ufeff") for name in header[:1]]
+        header = _names(next(rows))
         fitting, longer = [_frame([], header)], [_frame([], [*header, SURPLUS])]
         while block := list(islice(rows, _AT_ONCE)):
             width = len(header)
@@ -53,6 +52,18 @@ def read_ragged(path: Path) -> tuple[pl.DataFrame, pl.DataFrame]:
 
 def _opened(path: Path) -> IO[bytes]:
     return gzip.open(path) if path.suffix == ".gz" else path.open("rb")  # type: ignore[return-value]
+
+
+def _names(header: list[str]) -> list[str]:
+    """Tell columns of one name apart, as polars does."""
+    names = [SURPLUS]
+    for place, cell in enumerate(header):
+        name = plain = cell if place else cell.removeprefix("\ufeff")
+        again = 0
+        while name in names:
+            name, again = f"{plain}_duplicated_{again}", again + 1
+        names.append(name)
+    return names[1:]
 
 
 def _frame(rows: Iterable[list[str]], names: list[str]) -> pl.DataFrame:

@@ -451,6 +451,16 @@ def test_what_a_ragged_file_keeps_is_what_a_plain_one_keeps(tmp_path: Path) -> N
     assert ragged.rejects["reason"].to_list() == [*plain.rejects["reason"], "row.too_many_fields"]
 
 
+def test_columns_of_one_name_do_not_hinder_a_ragged_file(tmp_path: Path) -> None:
+    """Nor does a column that is called like the one of the fields beyond."""
+    header, line = "user_id,item_id,kind,at,kind,surplus", "u,i,view,2026-01-02,x,y"
+    for name, more in (("plain", ""), ("ragged", f"{line},z\n")):
+        (tmp_path / f"{name}.csv").write_text(f"{header}\n{line}\n{more}")
+    plain, ragged = (read_table(tmp_path / f"{name}.csv", "events") for name in ("plain", "ragged"))
+    assert_frame_equal(ragged.rows, plain.rows)
+    assert ragged.rejects["surplus"].to_list() == ["z"]
+
+
 def test_rows_with_different_unreadable_cells_are_no_duplicates() -> None:
     """Only where the cells are alike too."""
     rows = frame_of("events", {"at": "soon"}, {"at": "later"}, {"at": "later"}, {"at": "later", "quantity": "x"})
