@@ -57,7 +57,7 @@ def show(frame: pl.DataFrame) -> None:
     """Print a small frame as a table, numbers to the right."""
     table = Table()
     for name, kind in frame.schema.items():
-        table.add_column(name.replace("_", " "), justify="right" if kind.is_numeric() else "left")
+        table.add_column(name.replace("_", " "), justify="right" if kind.is_numeric() else "left", overflow="fold")
     for row in frame.iter_rows():
         table.add_row(*(f"{one:,.2f}" if isinstance(one, float) else f"{one:,}" if isinstance(one, int) else str(one)
                         for one in row))  # fmt: skip

@@ -13,10 +13,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.table import Table as Grid
 from rich.text import Text
 
-from recsys.display import console, counting, end, noted, steps
+from recsys.display import console, counting, end, grid_of, noted, steps
 from recsys.policy_commands import policy_app
 from recsys.terminal import (
     BundleAt,
@@ -304,7 +303,7 @@ def explain(
     verdict = "shown" if told.shown else "withheld: " + ", ".join(told.reasons)
     place = f"place {(told.rank or 0) + 1} of the candidates ({told.source})"
     console.print(noted(title, f"for a {told.tier}, {place}: {verdict}", "bold"))
-    grid = Grid("rule", "verdict", "value", "limit", "what would change it")
+    grid = grid_of("rule", "verdict", "value", "limit", "what would change it")
     grid.columns[0].no_wrap = True
     for rule in sorted(told.rules, key=lambda r: (not r.withheld, r.withheld is None)):
         word = "-" if rule.withheld is None else "withheld" if rule.withheld else "passed"
@@ -358,7 +357,7 @@ def _on_spark(kind: str) -> bool:
 
 
 def _show(slate: Any, engine: Any) -> None:
-    grid = Grid("", "item", "title", "source", "why", title=f"{slate.user_id}: {slate.tier}")
+    grid = grid_of("", "item", "title", "source", "why", title=f"{slate.user_id}: {slate.tier}")
     for place, item in enumerate(slate.items, 1):
         title = engine.bundle.titles[engine.gate.catalogue.row_of[item.item_id]]
         grid.add_row(str(place), item.item_id, title, item.source, item.why)
@@ -413,7 +412,7 @@ def _tuned(shop: Any, *, taxonomy: Any, policy: Any, trials: int, seed: int, now
             shop, taxonomy=taxonomy, policy=policy, trials=trials, seed=seed, now=now, model=model,
             progress=lambda done, of, figure, now: tell(told(done, of, figure, now), done / of),
         )  # fmt: skip
-    grid = Grid("model", "half-life", "NDCG@20", "seconds", "settings")
+    grid = grid_of("model", "half-life", "NDCG@20", "seconds", "settings")
     for row in best.table.iter_rows(named=True):
         days = "none" if row["half_life_days"] is None else f"{row['half_life_days']:g} d"
         grid.add_row(

@@ -16,6 +16,7 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.table import Column, Table
 from rich.text import Text
 
 if TYPE_CHECKING:
@@ -61,6 +62,11 @@ def _gone_on_error(bar: Progress) -> Iterator[None]:
     except BaseException:
         bar.live.transient = True
         raise
+
+
+def grid_of(*names: str, title: str | None = None) -> Table:
+    """Return an empty table in which a word that is wider than its column goes on below, so that none is cut."""
+    return Table(*(Column(name, overflow="fold") for name in names), title=title)
 
 
 def noted(head: str, text: str, style: str = "yellow") -> Text:

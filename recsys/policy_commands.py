@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.table import Table as Grid
 
-from recsys.display import console, counting, noted
+from recsys.display import console, counting, grid_of, noted
 from recsys.terminal import Intent, LedgerUrl, Now, Slots, Surface, ledger_of, moment_of
 
 policy_app = typer.Typer(help="Check and compare policy files.", no_args_is_help=True)
@@ -76,7 +75,7 @@ def diff(
     if out is not None and out.suffix != ".parquet":
         raise TableError(f"--out must be the name of a .parquet file but got {str(out)!r}; rename it")
     here, there = policy_of(one), policy_of(other)
-    grid = Grid("setting", one, other)
+    grid = grid_of("setting", one, other)
     grid.columns[0].no_wrap = True
     for path, mine, theirs in here.differences(there):
         grid.add_row(path, str(mine), str(theirs))
@@ -95,11 +94,11 @@ def diff(
     touched = found.changes["shopper"].n_unique()
     told = ", ".join(f"{count:,} {word}" for word, count in found.standings.items())
     console.print(f"{other} beside {one}, {len(ids):,} shoppers: {told}; {touched:,} would see another slate")
-    reasons = Grid("change", "reason", "slots", "shoppers")
+    reasons = grid_of("change", "reason", "slots", "shoppers")
     for change, reason, slots, shoppers in found.by_reason().iter_rows():
         reasons.add_row(change, reason, f"{slots:,}", f"{shoppers:,}")
     console.print(reasons)
-    some = Grid("shopper", "change", "item", "why")
+    some = grid_of("shopper", "change", "item", "why")
     for who, item, change, why in found.changes.head(12).iter_rows():
         some.add_row(who, change, engine.bundle.titles[engine.gate.catalogue.row_of[item]], ", ".join(why))
     console.print(some)

@@ -12,13 +12,12 @@ from corner import POLICY, SENSITIVE, catalogue_frame, customers_frame, events_f
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
-from rich.table import Table
 
 from boundary import Taxonomy
 from boundary.tables import read_table
 from recsys.bundle import Bundle
 from recsys.display import console as screen
-from recsys.display import noted, steps
+from recsys.display import grid_of, noted, steps
 from recsys.engine import EngineError
 from recsys.fitting import unblinded
 from recsys.shop import Shop, checked_tables, default_choice, fit_shop, latest, read_shop, tell_unknown_words
@@ -77,13 +76,22 @@ def test_any_text_is_printed_whole(one: str, other: str):
     """In a line, in a coloured line, in a table and its title."""
     told = Console(file=io.StringIO(), width=200, highlight=False, soft_wrap=True, markup=False, emoji=False)
     assert (screen._markup, screen._emoji) == (told._markup, told._emoji) == (False, False)
-    grid = Table(one, title=f"{other}: guest")
+    grid = grid_of(one, title=f"{other}: guest")
     grid.add_row(other)
     for thing in (one, noted(one, other), grid):
         told.print(thing)
     line, coloured, *table = told.file.getvalue().split("\n")
     assert (line, coloured) == (one, f"{one} {other}")
     assert all(part in "\n".join(table) for part in (f"{other}: guest", one, other))
+
+
+def test_a_word_wider_than_the_screen_is_not_cut():
+    """It goes on in the next line of its cell."""
+    told = Console(file=io.StringIO(), width=40, markup=False, emoji=False)
+    grid = grid_of("item", "title")
+    grid.add_row("i" * 30, "t" * 70)
+    told.print(grid)
+    assert (told.file.getvalue().count("i"), told.file.getvalue().count("t")) == (30 + 2, 70 + 3)
 
 
 def test_paths_that_look_like_markup_are_printed_whole(run: Run, tmp_path: Path):
