@@ -39,7 +39,7 @@ class Proxies:
     @classmethod
     def load(cls, path: str | Path) -> Proxies:
         """Read what `save` wrote."""
-        with np.load(path, allow_pickle=False) as kept:
+        with Path(path).open("rb") as file, np.load(file, allow_pickle=False) as kept:
             return cls(kept["lift"], kept["z"], tuple(kept["left_out"].tolist()))
 
 
@@ -72,7 +72,7 @@ class Blindfold:
     @classmethod
     def load(cls, path: str | Path) -> Blindfold:
         """Read what `save` wrote."""
-        with np.load(path, allow_pickle=False) as kept:
+        with Path(path).open("rb") as file, np.load(file, allow_pickle=False) as kept:
             return cls(kept["matrix"], kept["offset"], tuple(kept["left_out"].tolist()))
 
 

@@ -153,12 +153,17 @@ class History:
         )
         return joined, order >= len(self.at)
 
-    def strongest_kinds(self, users: npt.NDArray[np.integer], item_row: npt.NDArray[np.int32]) -> npt.NDArray[np.uint8]:
-        """Return for pairs of user position and item, (R,), the strongest kind: purchase before cart before view."""
+    def strongest_kinds(
+        self, users: npt.NDArray[np.integer], item_row: npt.NDArray[np.int32], mask: npt.NDArray[np.bool_]
+    ) -> npt.NDArray[np.uint8]:
+        """Return for pairs of user position and item, (R,), the strongest kind: purchase before cart before view.
+
+        Only events where ``mask``, (E,), is true are looked at.
+        """
         from boundary.past import kernel
 
         out = np.zeros(len(item_row), np.uint8)
-        kernel.strongest_kinds(users.astype(np.int64), item_row, self.offsets, self.item_row, self.kind, out)
+        kernel.strongest_kinds(users.astype(np.int64), item_row, self.offsets, self.item_row, self.kind, mask, out)
         return out
 
     def _where(self, rows: slice | npt.NDArray[np.generic], offsets: npt.NDArray[np.int64]) -> History:

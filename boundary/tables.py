@@ -142,7 +142,7 @@ class Table:
     """Columns that were found but belong to no schema, and so were left out."""
 
 
-def read_table(source: str | Path | pl.DataFrame | pl.LazyFrame, table: str) -> Table:
+def read_table(source: str | Path | pl.DataFrame | pl.LazyFrame, table: str, *, until: int | None = None) -> Table:
     """Read one table from Parquet, CSV or a frame, and part good rows from bad ones.
 
     Whole-number ids become text, times become UTC microseconds (a time without a zone is UTC), lists in CSV
@@ -153,6 +153,7 @@ def read_table(source: str | Path | pl.DataFrame | pl.LazyFrame, table: str) -> 
     Args:
         source: path of a `.parquet` or `.csv` file or of a directory of Parquet files, or a polars frame.
         table: `events`, `catalogue`, `customers` or `exposures`.
+        until: microseconds UTC; an event or exposure after it is rejected as ahead. None lets all times be.
 
     Raises:
         TableError: the source cannot be opened, is no UTF-8 text, lacks a column, or has one that cannot be cast.
@@ -176,7 +177,7 @@ def read_table(source: str | Path | pl.DataFrame | pl.LazyFrame, table: str) -> 
         (_given(name, raw.schema[name]) & typed[name].is_null()).alias(name) for name in columns if name in raw.columns
     )
     first = _first(_key(typed, unreadable, raw))
-    reasons = _reasons(typed, unreadable, first, schema)
+    reasons = _reasons(typed, unreadable, first, schema, until)
     kept = reasons.is_null()
     rejects = raw.with_columns(reasons.alias("reason")).filter(~kept)
     if longer is not None:
@@ -305,10 +306,14 @@ def _numbered(schema: type[dy.Schema]) -> type[dy.Schema]:
     )
 
 
-def _reasons(typed: pl.DataFrame, unreadable: pl.DataFrame, first: pl.Series, schema: type[dy.Schema]) -> pl.Series:
+def _reasons(
+    typed: pl.DataFrame, unreadable: pl.DataFrame, first: pl.Series, schema: type[dy.Schema], until: int | None
+) -> pl.Series:
     """Give each row's reasons joined by '; ', null for a good row."""
     told = {f"{name}.unreadable": unreadable[name] for name in unreadable.columns if unreadable[name].any()}
     told["duplicate"] = ~first
+    if until is not None and "at" in typed.columns:
+        told["at.ahead"] = (typed["at"].dt.timestamp("us") > until).fill_null(value=False)
     rows = typed.with_row_index(_ROW).filter(first)
     details = _numbered(schema).filter(rows).failure.details()
     failed = details.select(pl.col(details.columns[len(rows.columns) :]) == "invalid")

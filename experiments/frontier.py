@@ -51,13 +51,16 @@ def non_dominated(figures: npt.NDArray[np.float64], directions: Sequence[str]) -
 def recommended(trials: pl.DataFrame, rule: Rule) -> int | None:
     """Return the number of the trial that the rule chooses, the earliest of equals; None where none reaches the floors.
 
+    A figure that is missing or no finite number reaches no floor and is never the least.
+
     Example:
         >>> from experiments.space import Rule
         >>> trials = pl.DataFrame({"trial": [0, 1, 2], "kept": [0.99, 0.96, 0.90], "leak": [0.4, 0.2, 0.1]})
         >>> recommended(trials, Rule("leak", {"kept": 0.95}))
         1
     """
-    reached = trials.filter(*(pl.col(name) >= floor for name, floor in rule.at_least.items()))
+    finite = (pl.col(name).is_finite() for name in (rule.least, *rule.at_least))
+    reached = trials.filter(*finite, *(pl.col(name) >= floor for name, floor in rule.at_least.items()))
     if reached.is_empty():
         return None
     return int(reached.sort(rule.least, "trial").item(0, "trial"))

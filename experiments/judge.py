@@ -19,7 +19,7 @@ from boundary.words import MICROSECONDS_A_DAY
 from experiments.light_attack import LightAttacker
 from experiments.pressure import pushed, upsell_ratios
 from experiments.space import PROPOSING
-from experiments.visits import Proposal, Stage, reblind, screen, shown, some_users
+from experiments.visits import Proposal, Stage, screen, shown, some_users
 from recsys.evidence import purchases
 from recsys.fitting import activity
 from recsys.propose import Request
@@ -43,7 +43,6 @@ class Bundles:
     """The same shop fitted twice at one moment: within the boundary, and as others do."""
 
     bounded: Bundle
-    strength: float
     raw: Bundle
     later: pl.DataFrame
     cut: int
@@ -63,7 +62,7 @@ def fit_both(
             [("with", policy.replace({"blind.strength": strength})), ("without", without_boundary(policy))]
         )
     ]  # fmt: skip
-    return Bundles(fitted[0], strength, fitted[1], shop.events.filter((at > cut) & (at <= until)), cut)
+    return Bundles(fitted[0], fitted[1], shop.events.filter((at > cut) & (at <= until)), cut)
 
 
 def _half(tell: Tell, word: str, begin: float) -> Tell:
@@ -106,8 +105,7 @@ class Judge:
         for place, changes in enumerate(combinations):
             tell("computing candidates", 0.1 + 0.9 * place / len(combinations))
             changed = policy.replace(changes)
-            blinded = reblind(bundle, at=bundles.strength, strength=changed.blind.strength)
-            proposal = Stage(blinded, changed).propose(self.users, request, exposures=self._blank)
+            proposal = Stage(bundle, changed).propose(self.users, request, exposures=self._blank)
             ratios = upsell_ratios(self.catalogue, proposal, self._blank)
             self._proposals[_key(changed)] = proposal, ratios
         rounds = np.random.default_rng(seed).permutation(len(ids))[: space.round_users]

@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 from experiments.figures import digests_of, read_figures
 from experiments.tracking import code_version, experiment, log_values, tracked
-from experiments.visits import LabError, reblind
+from experiments.visits import LabError
 from recsys.bundle import Bundle
+from recsys.forgetting import FILE, Forgotten
+from recsys.registered import bundle_of
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -98,6 +100,8 @@ def promote(
 ) -> dict[str, float]:
     """Register a bundle under a policy and give it the alias, if every guard rail holds.
 
+    Whoever was forgotten in the version that has the alias so far is forgotten in the new one too.
+
     Args:
         bundle: folder that ``cornerstore fit`` wrote.
         out: folder of the embedded store; see ``tracked``.
@@ -115,7 +119,9 @@ def promote(
 
     Raises:
         PromotionError: a guard rail does not hold, or figures are of another policy; nothing is registered.
+        LabError: the version that has the alias cannot tell who was forgotten; nothing is registered.
         BundleError: there is no bundle.
+        RegisteredError: the version that has the alias holds no bundle.
     """
     tell = progress or (lambda _what, _share: None)
     fitted = Bundle.load(bundle)
@@ -133,10 +139,11 @@ def promote(
         raise PromotionError(failing)
     tell("packing the bundle", 0.1)
     with tempfile.TemporaryDirectory() as draft, tracked(out, tracking_uri) as client:
-        packed = _packed(fitted, rules, Path(draft))
+        before = _holder(client, name, alias)
+        missed = Forgotten() if before is None else _forgotten(name, before).newer_than(fitted.forgotten)
+        packed = _packed(fitted.without(missed), rules, Path(draft))
         tell("registering", 0.4)
         number = _register(client, packed, rules, measured, wanted, out, tracking_uri, name=name, ledger=ledger)
-        before = _holder(client, name, alias)
         if before is not None:
             client.set_model_version_tag(name, number, f"before.{alias}", before)
         client.set_registered_model_alias(name, alias, number)
@@ -148,8 +155,12 @@ def promote(
 def rollback(out: Path, *, name: str = NAME, alias: str = ALIAS, tracking_uri: str | None = None) -> dict[str, float]:
     """Return the alias to the version that had it before; ``from`` and ``to`` are the version numbers.
 
+    Whoever was forgotten in the version that has the alias so far is forgotten in the one before first.
+
     Raises:
-        LabError: nobody has the alias, or nobody had it before.
+        LabError: nobody has the alias, nobody had it before, or it cannot be told who was forgotten.
+        BundleError: the bundle of the version before is broken.
+        RegisteredError: one of the two versions holds no bundle.
     """
     with tracked(out, tracking_uri) as client:
         now = _holder(client, name, alias)
@@ -160,6 +171,10 @@ def rollback(out: Path, *, name: str = NAME, alias: str = ALIAS, tracking_uri: s
             raise LabError(
                 f"version {now} of {name} is the first that had the alias {alias!r}; there is none to return to"
             )
+        old = Bundle.load(f"models:/{name}/{before}")
+        missed = _forgotten(name, now).newer_than(old.forgotten)
+        if len(missed) and old.path is not None:
+            old.without(missed).save(old.path)
         client.set_registered_model_alias(name, alias, before)
     return {"from": float(now), "to": float(before)}
 
@@ -199,10 +214,20 @@ def signature() -> ModelSignature:
     return ModelSignature(inputs=Schema(asked), outputs=Schema(given))
 
 
+def _forgotten(name: str, number: str) -> Forgotten:
+    """Return the marks of all who were forgotten in a version."""
+    folder = bundle_of(f"models:/{name}/{number}")
+    if not (folder / FILE).exists():
+        raise LabError(f"{folder / FILE} is missing; restore it: it keeps the forgotten out")
+    try:
+        return Forgotten.load(folder)
+    except ValueError as error:
+        raise LabError(str(error)) from error
+
+
 def _packed(fitted: Bundle, rules: Policy, draft: Path) -> Path:
     """Write the bundle under the policy, its blindfold at the policy's strength."""
-    changed = reblind(fitted, at=fitted.policy.blind.strength, strength=rules.blind.strength)
-    return replace(changed, policy=rules, path=None).save(draft / "bundle")
+    return replace(fitted.under(rules), path=None).save(draft / "bundle")
 
 
 def _register(

@@ -17,6 +17,7 @@ from boundary.ledger.base import Columns, Ledger
 from boundary.words import MICROSECONDS_A_DAY, SOURCE_NAMES, TIER_NAMES, Source, Tier
 from experiments.figures import write_figures
 from experiments.visits import LabError, Stage, some_users
+from recsys.answer import remembered
 from recsys.memory import exposures_of
 from recsys.propose import Request
 
@@ -32,11 +33,12 @@ TOUCHED_DAYS = 14  # looked at or bought so lately counts as being followed
 
 @dataclass(frozen=True)
 class Day:
-    """What was decided for those who came on one day, (U,), and what they had done before it."""
+    """What was decided for those who came on one day, (U,), whose slates were noted, and what all had done before it."""
 
     now: int
     users: npt.NDArray[np.int64]
     tier: npt.NDArray[np.uint8]
+    noted: npt.NDArray[np.bool_]
     verdict: Verdict
     history: History
 
@@ -75,8 +77,9 @@ def replayed(
         exposures = exposures_of(snapshot, row_of, released=now)
         proposal = stage.propose(block, Request(surface, intent, n, now), exposures=exposures)
         verdict = stage.screen(proposal, exposures=exposures)
-        _note(ledger, names, verdict, proposal.shoppers.tier != Tier.GUEST, snapshot.turns, surface, now, ids)
-        yield Day(now, block, proposal.shoppers.tier, verdict, proposal.history)
+        noted = remembered(proposal, surface)
+        _note(ledger, names, verdict, noted, snapshot.turns, surface, now, ids)
+        yield Day(now, block, proposal.shoppers.tier, noted, verdict, proposal.history)
 
 
 def replay(
@@ -100,8 +103,8 @@ def replay(
         progress: is told what is being done.
 
     Returns:
-        visits, impressions, over_cap_rate (and each cap's), longest_run and that of guests, of whom nothing is
-        remembered, followed, followed.random, followed_category, followed_category.random, fill and that of each tier.
+        visits, impressions, over_cap_rate (and each cap's), longest_run and that of guests, of whom only
+        messages are remembered, followed, followed.random, followed_category, followed_category.random, fill and that of each tier.
     """
     if days < 1:
         raise LabError(f"`days` must be at least 1 but got {days}")
@@ -144,7 +147,8 @@ def over_caps(seen: pl.DataFrame, stage: Stage, *, surface: str, intent: str) ->
     """Return the share of impressions that were over a cap when they were made: counted anew, without the rules.
 
     Args:
-        seen: one row an impression: user, item, at (microseconds UTC), source, tier.
+        seen: one row an impression: user, item, at (microseconds UTC), source, tier, and
+            whether the ledger noted it.
         stage: gives the caps and the items' categories and brands.
         surface: where all was shown.
         intent: what the shoppers wanted.
@@ -153,11 +157,11 @@ def over_caps(seen: pl.DataFrame, stage: Stage, *, surface: str, intent: str) ->
     items = seen["item"].to_numpy()
     code = {"item": items, "category": catalogue.category[items], "brand": catalogue.brand[items]}
     user, at, level = (seen[name].to_numpy() for name in ("user", "at", "tier"))
-    noted, source = level != Tier.GUEST, seen["source"].to_numpy()
+    noted, source = seen["noted"].to_numpy(), seen["source"].to_numpy()
     over_any, rates = np.zeros(len(seen), bool), {}
     for reason, scope in CAPS.items():
         over = np.zeros(len(seen), bool)
-        for tier in (Tier.NEWCOMER, Tier.REGULAR):
+        for tier in Tier:
             for rule in stage.policy.rules_for(surface=surface, intent=intent, tier=tier).values():
                 times, days = getattr(rule, "times", None), getattr(rule, "days", None)
                 if rule.reason != reason or rule.enforce != "enforce" or times is None or days is None:
@@ -222,7 +226,7 @@ def _impressions(day: Day) -> pl.DataFrame:
     return pl.DataFrame(
         {
             "user": day.users[owner], "item": rows.item_row[kept].astype(np.int64), "at": np.full(len(owner), day.now),
-            "source": rows.source[kept], "tier": day.tier[owner], "position": day.verdict.positions[kept],
+            "source": rows.source[kept], "tier": day.tier[owner], "noted": day.noted[owner], "position": day.verdict.positions[kept],
         }
     )  # fmt: skip
 

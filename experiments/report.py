@@ -264,7 +264,7 @@ def _examples(engine: Engine, answer: Answer, ids: list[str], now: int, count: i
         np.repeat(np.arange(len(ids)), np.diff(raw.offsets)), weights=bits[raw.item_row] != 0, minlength=len(ids)
     )
     own = np.bincount(rows.user_row[verdict.kept & (rows.source == Source.PERSONAL)], minlength=len(ids))
-    shown = slate_rows(engine, answer)
+    shown = slate_rows(answer)
     pieces = []
     for place, user in enumerate(
         np.lexsort((np.arange(len(ids)), -sensitive, -(own > SLOTS // 3).astype(int)))[:count].tolist(), 1

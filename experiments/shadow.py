@@ -18,7 +18,7 @@ from boundary.words import MICROSECONDS_A_DAY, SOURCE_NAMES
 from experiments import frontier
 from experiments.figures import write_figures
 from experiments.replay import Day, replayed
-from experiments.visits import LabError, Stage, reblind, some_users
+from experiments.visits import LabError, Stage, some_users
 from recsys.report import FAMILY_COLOURS
 
 if TYPE_CHECKING:
@@ -56,8 +56,7 @@ def shadow(
     chosen = some_users(bundle, users, seed)
     logs = []
     for place, policy in enumerate((one, other)):
-        blinded = reblind(bundle, at=bundle.policy.blind.strength, strength=policy.blind.strength)
-        stage, book = Stage(blinded, policy), open_ledger("sqlite://")
+        stage, book = Stage(bundle, policy), open_ledger("sqlite://")
         try:
             week = replayed(stage, chosen, since=until - days * MICROSECONDS_A_DAY, until=until, n=n, surface=surface,
                             intent=intent, ledger=book, progress=_half(tell, policy.name, place / 2))  # fmt: skip

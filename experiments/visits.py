@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from boundary.associations import Blindfold
 from boundary.facts import Context
 from boundary.gate import Gate
 from boundary.history import Exposures, History
@@ -51,10 +50,10 @@ class Stage:
     """
 
     def __init__(self, bundle: Bundle, policy: Policy) -> None:
-        self.bundle = bundle
+        self.bundle = bundle.under(policy)
         self.policy = policy
         self.gate = Gate(bundle.catalogue, policy)
-        self.proposer = Proposer(bundle, self.gate)
+        self.proposer = Proposer(self.bundle, self.gate)
 
     def propose(self, users: Users, request: Request, *, exposures: Exposures | None) -> Proposal:
         """Propose to users, (U,) rows of the bundle, from what they did before ``request.now``.
@@ -68,7 +67,7 @@ class Stage:
         before = known.only(known.at < request.now)
         shoppers = self.gate.meet(self.bundle.customers.take(users), before, exposures, now=request.now)
         ids = [self.bundle.user_ids[user] for user in users.tolist()]
-        candidates, history = self.proposer.propose(ids, before, shoppers, request)
+        candidates, history, _ = self.proposer.propose(ids, before, shoppers, request)
         return Proposal(request, history, shoppers, candidates)
 
     def screen(self, proposal: Proposal, *, exposures: Exposures | None) -> Verdict:
@@ -100,34 +99,3 @@ def some_users(bundle: Bundle, count: int | None, seed: int) -> npt.NDArray[np.i
     if count is None or count >= len(there):
         return there
     return np.sort(np.random.default_rng(seed).choice(there, count, replace=False))
-
-
-def reblind(bundle: Bundle, *, at: float, strength: float) -> Bundle:
-    """Return the bundle with its blindfold at another strength; what it erases is a multiple of the strength.
-
-    Args:
-        bundle: fitted.
-        at: the strength it was fitted with.
-        strength: the one wanted, from 0 to 1.
-
-    Raises:
-        LabError: the bundle was fitted at strength 0 and so knows no directions to erase.
-    """
-    if strength == at:
-        return bundle
-    if bundle.blindfold is None:
-        if at == 0:
-            raise LabError(
-                f"`blind.strength` {strength} cannot be had of a bundle that was fitted at 0; fit again with more"
-            )
-        return bundle  # a model without vectors: there is nothing to blind
-    times = np.float32(strength / at)
-    whole = np.eye(len(bundle.blindfold.matrix), dtype=np.float32)
-    blind = Blindfold(
-        whole + times * (bundle.blindfold.matrix - whole), times * bundle.blindfold.offset, bundle.blindfold.left_out
-    )
-    changed = replace(bundle, blindfold=blind, moments=bundle.model.moments(blind))
-    changed.__dict__.update(
-        {name: bundle.__dict__[name] for name in ("catalogue", "customers") if name in bundle.__dict__}
-    )
-    return changed

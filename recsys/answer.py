@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -27,12 +27,16 @@ OUTBOUND = ("email", "push")
 
 @dataclass(frozen=True)
 class Answer:
-    """A block of users, scored: what was proposed, what was decided, and what both rested on."""
+    """A block of users, scored: what was proposed, what was decided, and what both rested on.
+
+    ``spoke``, (E,), tells which events of ``history`` may be told of: what the first door admitted, and the sessions.
+    """
 
     state: State
     verdict: Verdict
     shoppers: Shoppers
     history: History
+    spoke: npt.NDArray[np.bool_]
     exposures: Exposures | None
     turns: npt.NDArray[np.int64]
 
@@ -83,10 +87,17 @@ class State:
     policy: Policy
     gate: Gate
     proposer: Proposer
-    mark: tuple[int, int, int] | None
 
 
-def remembered(answer: Answer, surface: str) -> npt.NDArray[np.bool_]:
+class Judged(Protocol):
+    """What is judged of a block of shoppers: an answer, or another's proposal."""
+
+    @property
+    def shoppers(self) -> Shoppers:
+        """Who they are to the shop."""
+
+
+def remembered(answer: Judged, surface: str) -> npt.NDArray[np.bool_]:
     """Return whose slates the ledger notes, (U,): no guest's, but for messages to one who is known."""
     told: npt.NDArray[np.bool_] = answer.shoppers.tier != GUEST
     return told | answer.shoppers.known if plain_surface(surface) in OUTBOUND else told
@@ -149,7 +160,7 @@ def slate_of(
     named = past >= 0
     if catalogue.items:
         named &= catalogue.speakable[np.where(named, past, 0)]
-    kinds = answer.history.strongest_kinds(np.full(len(kept), user), past)
+    kinds = answer.history.strongest_kinds(np.full(len(kept), user), past, answer.spoke)
     told = (rows.item_row[kept], rows.score[kept], rows.source[kept], past, named, kinds)
     items = [
         Suggestion(

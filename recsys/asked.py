@@ -32,14 +32,19 @@ def policy_of(policy: Policy | str | Path) -> Policy:
 
 def check(request: Request) -> None:
     """Refuse a request that cannot be answered as it stands."""
-    if isinstance(request.n, bool) or not isinstance(request.n, int):
+    if isinstance(request.n, bool) or not isinstance(request.n, int | np.integer):
         raise EngineError(f"`n` must be a whole number but got {request.n!r}")
     if request.n < 0:
         raise EngineError(f"`n` must be at least 0 but got {request.n}")
     if request.intent not in INTENTS:
         raise EngineError(f"`intent` must be one of {', '.join(INTENTS)} but got {request.intent!r}")
-    if not isinstance(request.surface, str) or not request.surface:
-        raise EngineError(f"`surface` must be a word but got {request.surface!r}")
+    check_surface(request.surface)
+
+
+def check_surface(surface: str) -> None:
+    """Refuse a surface that is no word."""
+    if not isinstance(surface, str) or not surface:
+        raise EngineError(f"`surface` must be a word but got {surface!r}")
 
 
 def id_text(given: str | int, name: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import uuid
 from collections import Counter
@@ -22,12 +21,15 @@ from boundary.rules.guard import SLATE_FULL
 from boundary.tables import write_parquet_atomic
 from boundary.verdict import reason_lists
 from boundary.words import KIND_NAMES, SOURCE_NAMES
-from recsys.engine import remembered
+from recsys.asked import check, micros
+from recsys.engine import TRIES, remembered
 from recsys.people import note_copies
+from recsys.propose import Request
 from recsys.slates import why
 
 if TYPE_CHECKING:
     from recsys.engine import Answer, Engine
+    from recsys.forgetting import Forgotten
 
 Progress = Callable[[int, int], None]  # users done, users in all
 MANIFEST = "manifest.json"
@@ -47,6 +49,10 @@ class Order:
         block: users scored at once.
         withheld: also write every withheld row with its reasons.
         record: reserve and confirm the exposures in the ledger: the batch is the sending.
+
+    Raises:
+        EngineError: as in ``Engine.score``.
+        BatchError: the block is empty.
     """
 
     n: int
@@ -56,6 +62,11 @@ class Order:
     block: int = 1024
     withheld: bool = False
     record: bool = False
+
+    def __post_init__(self) -> None:
+        check(Request(self.surface, self.intent, self.n, micros(self.now)))
+        if self.block < 1:
+            raise BatchError(f"`block` must be at least 1 but got {self.block}")
 
     def to_dict(self) -> dict[str, Any]:
         """Return the order as plain words and numbers."""
@@ -76,7 +87,7 @@ def score_users(
 
     Args:
         engine: the shop.
-        user_ids: each once; they keep their order.
+        user_ids: each once; they keep their order. Who is forgotten while it runs or rests is left out.
         out: directory; must be empty of parts unless ``resume``.
         order: what to do.
         resume: go on with a batch that was cut off; parts that are there stay as they are.
@@ -84,22 +95,23 @@ def score_users(
         progress: is told users done and users in all.
 
     Raises:
-        BatchError: the directory holds another batch, or one that would be written over.
+        BatchError: the directory holds another batch, or one that would be written over; or the engine was reloaded.
     """
     out = Path(out)
     if order.record and engine.ledger is None:
         raise BatchError("`record` needs a ledger but there is none; give one")
-    todo = {"order": order.to_dict(), "policy_digest": engine.policy.digest, "users": len(user_ids)}
+    bundle = engine.bundle
+    todo = {"order": order.to_dict(), "policy_digest": engine.policy.digest, "fit_id": bundle.fit_id}
     if engine.beside is not None:
         todo["beside_digest"] = engine.beside.policy.digest
-    claim(out, todo, user_ids, resume=resume)
-    if engine.bundle.path is not None:
-        note_copies(engine.bundle.path, out)
-    blocks = [user_ids[start : start + order.block] for start in range(0, len(user_ids), order.block)]
+    if bundle.path is not None:
+        note_copies(bundle.path, out)
+    blocks = claim(out, todo, user_ids, forgotten=bundle.forgotten, resume=resume)
+    everybody = sum(map(len, blocks))
 
     def work(number: int) -> int:
-        if not (out / "counts" / f"part-{number:06}.json").exists():
-            score_part(engine, blocks[number], out, number, order)
+        if blocks[number] and not counts_file(out, number).exists():
+            score_part(engine, out, number, order)
         return len(blocks[number])
 
     done = 0
@@ -107,28 +119,29 @@ def score_users(
         for finished in pool.map(work, range(len(blocks))):
             done += finished
             if progress is not None:
-                progress(done, len(user_ids))
-    manifest = todo | totals(out) | {"complete": True}
+                progress(done, everybody)
+    manifest = todo | {"users": everybody} | totals(out) | {"complete": True}
     write_json(out / MANIFEST, manifest)
     return manifest
 
 
-def slate_rows(engine: Engine, answer: Answer) -> pl.DataFrame:
+def slate_rows(answer: Answer) -> pl.DataFrame:
     """Return one row a shown slot: user_id, position, item_id, title, score, source, why."""
-    rows, verdict = answer.candidates, answer.verdict
+    rows, verdict, bundle = answer.candidates, answer.verdict, answer.state.bundle
+    catalogue = answer.state.gate.catalogue
     kept = np.flatnonzero(verdict.kept)
     past = rows.evidence_row[kept]
     named = past >= 0
-    if engine.gate.catalogue.items:
-        named &= engine.gate.catalogue.speakable[np.where(named, past, 0)]
-    kinds = answer.history.strongest_kinds(rows.user_row[kept], past)
-    titles = engine.bundle.catalogue_table["title"]
+    if catalogue.items:
+        named &= catalogue.speakable[np.where(named, past, 0)]
+    kinds = answer.history.strongest_kinds(rows.user_row[kept], past, answer.spoke)
+    titles = bundle.catalogue_table["title"]
     place = pl.Series(np.where(named, past, -1)).replace(-1, None)
     frame = pl.DataFrame(
         {
             "user_id": pl.Series(list(rows.user_ids), dtype=pl.String).gather(rows.user_row[kept]),
             "position": verdict.positions[kept],
-            "item_id": engine.bundle.catalogue_table["item_id"].gather(rows.item_row[kept]),
+            "item_id": bundle.catalogue_table["item_id"].gather(rows.item_row[kept]),
             "title": titles.gather(rows.item_row[kept]),
             "score": rows.score[kept],
             "source": pl.Series(SOURCE_NAMES).gather(rows.source[kept]),
@@ -149,17 +162,17 @@ def slate_rows(engine: Engine, answer: Answer) -> pl.DataFrame:
     ).drop("past", "form")
 
 
-def withheld_rows(engine: Engine, answer: Answer) -> pl.DataFrame:
+def withheld_rows(answer: Answer) -> pl.DataFrame:
     """Return one row a candidate that the boundary withheld: user_id, item_id, source, reasons."""
     rows, verdict = answer.candidates, answer.verdict
     bits = verdict.enforced & ~SLATE_BITS
     held = np.flatnonzero(bits)
-    known = (rows.item_row[held] >= 0) & (rows.item_row[held] < engine.gate.catalogue.items)
+    known = (rows.item_row[held] >= 0) & (rows.item_row[held] < answer.state.gate.catalogue.items)
     place = pl.Series(np.where(known, rows.item_row[held], -1)).replace(-1, None)
     return pl.DataFrame(
         {
             "user_id": pl.Series(list(rows.user_ids), dtype=pl.String).gather(rows.user_row[held]),
-            "item_id": engine.bundle.catalogue_table["item_id"].gather(place),
+            "item_id": answer.state.bundle.catalogue_table["item_id"].gather(place),
             "source": pl.Series([*SOURCE_NAMES, "unknown"]).gather(np.minimum(rows.source[held], len(SOURCE_NAMES))),
             "reasons": reason_lists(bits[held]),
         }
@@ -173,17 +186,15 @@ def merge_parts(folder: Path, target: Path) -> None:
     draft.replace(target)
 
 
-def score_part(engine: Engine, user_ids: Sequence[str], out: Path, number: int, order: Order) -> None:
+def score_part(engine: Engine, out: Path, number: int, order: Order) -> None:
     """Score a block; what is to be recorded is written down first, so that a kill neither loses nor repeats it."""
     name = f"part-{number:06}"
     plan = out / "plan" / f"{name}.parquet"
     if not plan.exists():
-        answer = engine.score_block(user_ids, n=order.n, surface=order.surface, intent=order.intent, now=order.now)
-        if order.record and answer.exposures is None:
-            raise BatchError("the ledger is down, so nothing can be recorded; mend it and resume")
-        slates = slate_rows(engine, answer)
+        user_ids = listed(out, number)
+        answer = _answer(engine, user_ids, out, order)
         if order.withheld:
-            write_parquet_atomic(withheld_rows(engine, answer), out / "withheld" / f"{name}.parquet")
+            _write(withheld_rows(answer), out, "withheld", number)
         counts = {
             "users": len(user_ids),
             "candidates": answer.candidates.rows,
@@ -193,25 +204,77 @@ def score_part(engine: Engine, user_ids: Sequence[str], out: Path, number: int, 
             "beside": {} if engine.beside is None else engine.beside.weigh(answer),
         }
         if not order.record:
-            _finish(out, name, slates, counts)
+            _finish(out, number, slate_rows(answer), counts)
             return
         write_json(out / "plan" / f"{name}.json", counts)
-        rows = answer.verdict.candidates.user_row[np.flatnonzero(answer.verdict.kept)]
-        told = remembered(answer, order.surface)
-        write_parquet_atomic(slates.with_columns(turn=pl.Series(answer.turns[rows]), told=pl.Series(told[rows])), plan)
+        _write(_planned(answer, order), out, "plan", number)
     counts = json.loads((out / "plan" / f"{name}.json").read_text(encoding="utf-8"))
-    slates = pl.read_parquet(plan)
-    missed = _record(engine, slates, order, f"{_batch_id(out)}-{number}")
-    slates = slates.filter(~pl.col("user_id").is_in(missed)).drop("turn", "told")
-    _finish(out, name, slates, counts | ({"moved_on": len(missed)} if missed else {}))
+    slates, lost = _recorded(engine, plan, out, number, order)
+    _finish(out, number, slates, counts | ({"moved_on": lost} if lost else {}))
 
 
-def _finish(out: Path, name: str, slates: pl.DataFrame, counts: dict[str, Any]) -> None:
-    write_parquet_atomic(slates, out / "slates" / f"{name}.parquet")
+def listed(out: Path, number: int) -> list[str]:
+    """Return the shoppers of a block, without who was forgotten since the batch began."""
+    return pl.read_parquet(out / "users" / f"part-{number:06}.parquet")["user_id"].to_list()
+
+
+def _answer(engine: Engine, user_ids: Sequence[str], out: Path, order: Order) -> Answer:
+    """Score users under the very bundle and policy with which the batch began."""
+    answer = engine.score_block(user_ids, n=order.n, surface=order.surface, intent=order.intent, now=order.now)
+    if order.record and answer.exposures is None:
+        raise BatchError("the ledger is down, so nothing can be recorded; mend it and resume")
+    begun = json.loads((out / "order.json").read_text(encoding="utf-8"))
+    if (answer.state.bundle.fit_id, answer.state.policy.digest) != (begun["fit_id"], begun["policy_digest"]):
+        raise BatchError(f"{out} was begun under another bundle or policy; go back to it and resume, or start anew")
+    return answer
+
+
+def _planned(answer: Answer, order: Order) -> pl.DataFrame:
+    """Return slates with the turn of the ledger that they rest on, and whether it is to note them."""
+    rows = answer.candidates.user_row[np.flatnonzero(answer.verdict.kept)]
+    told = remembered(answer, order.surface)
+    return slate_rows(answer).with_columns(turn=pl.Series(answer.turns[rows]), told=pl.Series(told[rows]))
+
+
+def _write(rows: pl.DataFrame, out: Path, folder: str, number: int) -> pl.DataFrame:
+    """Write rows of a block, and return them; who is not listed any more when they lie there is taken out again.
+
+    Forgetting clears the lists first and the rest after them, so nobody slips between the two.
+    """
+    file = out / folder / f"part-{number:06}.parquet"
+    write_parquet_atomic(rows, file)
+    left = rows.filter(pl.col("user_id").is_in(listed(out, number)))
+    if len(left) < len(rows):
+        write_parquet_atomic(left, file)
+    return left
+
+
+def _recorded(engine: Engine, plan: Path, out: Path, number: int, order: Order) -> tuple[pl.DataFrame, int]:
+    """Record a plan; return the slates that stand in the ledger, and how many shoppers would not stand still.
+
+    Whose turn moved on since the plan was made is scored again, a few times at most.
+    """
+    slate_id = f"{_batch_id(out)}-{number}"
+    for _ in range(TRIES):
+        slates = pl.read_parquet(plan)
+        missed = _record(engine, slates, order, slate_id)
+        if not missed:
+            break
+        there = {user: place for place, user in enumerate(listed(out, number))}
+        rows = slates.filter(~pl.col("user_id").is_in(missed))
+        missed = [user for user in missed if user in there]
+        rows = pl.concat([rows, _planned(_answer(engine, missed, out, order), order)])
+        places = pl.col("user_id").replace_strict(there, default=None, return_dtype=pl.Int64)
+        _write(rows.sort(places, "position"), out, "plan", number)
+    return slates.filter(~pl.col("user_id").is_in(missed)).drop("turn", "told"), len(missed)
+
+
+def _finish(out: Path, number: int, slates: pl.DataFrame, counts: dict[str, Any]) -> None:
+    slates = _write(slates, out, "slates", number)
     sources = dict(Counter(slates["source"].to_list()))
-    write_json(out / "counts" / f"{name}.json", counts | {"shown": len(slates), "sources": sources})
+    write_json(counts_file(out, number), counts | {"shown": len(slates), "sources": sources})
     for suffix in ("json", "parquet"):
-        (out / "plan" / f"{name}.{suffix}").unlink(missing_ok=True)
+        (out / "plan" / f"part-{number:06}.{suffix}").unlink(missing_ok=True)
 
 
 def _record(engine: Engine, slates: pl.DataFrame, order: Order, slate_id: str) -> list[str]:
@@ -262,32 +325,45 @@ def _record(engine: Engine, slates: pl.DataFrame, order: Order, slate_id: str) -
     return [user for user, one in zip(left, taken.tolist(), strict=True) if not one]
 
 
-def claim(out: Path, todo: dict[str, Any], user_ids: Sequence[str], *, resume: bool) -> None:
-    """Begin a batch in a directory, or find the one to go on with."""
+def claim(
+    out: Path, todo: dict[str, Any], user_ids: Sequence[str], *, forgotten: Forgotten, resume: bool
+) -> list[list[str]]:
+    """Begin a batch in a directory, or find the one to go on with; return its blocks of shoppers.
+
+    The lists lie beside the slates, where forgetting finds them: a block keeps its number when somebody leaves it.
+    """
     plan = out / "order.json"
-    for folder in ("slates", "withheld", "counts", "plan"):
+    for folder in ("users", "slates", "withheld", "counts", "plan"):
         (out / folder).mkdir(parents=True, exist_ok=True)
     if not plan.exists():
-        salt = uuid.uuid4().hex
-        write_json(plan, todo | {"batch": salt, "everybody": _everybody(user_ids, salt)})
-        return
+        size = int(todo["order"]["block"])
+        blocks = [list(user_ids[start : start + size]) for start in range(0, len(user_ids), size)]
+        for number, users in enumerate(blocks):
+            frame = pl.DataFrame({"user_id": pl.Series(users, dtype=pl.String)})
+            write_parquet_atomic(frame, out / "users" / f"part-{number:06}.parquet")
+        write_json(plan, todo | {"batch": uuid.uuid4().hex, "blocks": len(blocks)})
+        return blocks
     if not resume:
         raise BatchError(f"{out} already holds a batch; add --resume to go on with it, or choose another folder")
     begun = json.loads(plan.read_text(encoding="utf-8"))
-    if todo | {"batch": begun["batch"], "everybody": _everybody(user_ids, begun["batch"])} != begun:
-        raise BatchError(f"{out} holds a batch of another order, policy or list of shoppers; choose another folder")
+    blocks = [listed(out, number) for number in range(begun.get("blocks", 0))]
+    there = {user for users in blocks for user in users}
+    asked = [user for user in user_ids if user in there or forgotten.find(user) is None]
+    same = asked == [user for users in blocks for user in users]
+    if todo | {name: begun.get(name) for name in ("batch", "blocks")} != begun or not same:
+        raise BatchError(
+            f"{out} holds a batch of another order, bundle, policy or list of shoppers; choose another folder"
+        )
+    return blocks
+
+
+def counts_file(out: Path, number: int) -> Path:
+    """Return the file that says that a block is done."""
+    return out / "counts" / f"part-{number:06}.json"
 
 
 def _batch_id(out: Path) -> str:
     return str(json.loads((out / "order.json").read_text(encoding="utf-8"))["batch"])
-
-
-def _everybody(user_ids: Sequence[str], salt: str) -> str:
-    """Return a fingerprint of a list of shoppers and its order."""
-    digest = hashlib.blake2b(key=salt.encode(), digest_size=16)
-    for user in user_ids:
-        digest.update(user.encode("utf-8", "surrogatepass") + b"\0")
-    return digest.hexdigest()
 
 
 def totals(out: Path) -> dict[str, Any]:

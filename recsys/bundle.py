@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 import polars as pl
+from scipy.sparse import csr_matrix
 
 from boundary.associations import Blindfold, Proxies
 from boundary.catalogue import Catalogue
@@ -20,10 +21,13 @@ from boundary.history import History
 from boundary.policy import Policy
 from boundary.shoppers import Customers
 from boundary.taxonomy import Taxonomy
+from boundary.words import MICROSECONDS_A_DAY, Kind
 from recsys.evidence import evidence_of
 from recsys.forgetting import FILE, Forgotten, Mark
 from recsys.interactions import Weighing
 from recsys.models import Moments, Recommender, load_model
+from recsys.models.store import check_finite, check_shapes
+from recsys.parts import BLINDFOLD, BROKEN, check_within, line_of, missing_of, parts_in, read_moments, read_part
 from recsys.people import (
     CUSTOMERS,
     HISTORY,
@@ -45,6 +49,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 FORMAT = 1
+NO_EVENTS = pl.DataFrame(schema={"user_id": pl.String, "at": pl.Datetime("us", "UTC")})
 TRIES = 20  # how often a bundle that is replaced while it is read is read again
 
 
@@ -75,6 +80,7 @@ class Bundle:
         forgotten: the marks of all who were forgotten.
         fit_id: equal for bundles of one fit, whose rows mean the same.
         path: the directory it was opened from; None for one that lies nowhere.
+        seen: the ``mark`` of that directory when its shoppers were read, or earlier.
     """
 
     catalogue_table: pl.DataFrame
@@ -95,6 +101,7 @@ class Bundle:
     forgotten: Forgotten = field(default_factory=Forgotten)
     fit_id: str = field(default_factory=lambda: secrets.token_hex(16))
     path: Path | None = None
+    seen: tuple[int, int, int] | None = None
 
     @cached_property
     def catalogue(self) -> Catalogue:
@@ -137,11 +144,42 @@ class Bundle:
         with locked(path):
             missed = Forgotten.load(path).newer_than(self.forgotten)
             copies = copies_of(path)
-            bundle = self.without(missed) if len(missed) else self
+            bundle = self._late_without(missed) if len(missed) else self
             with drafted(path) as draft:
                 bundle._write(draft)  # noqa: SLF001 (the same class)
                 write_copies(draft, copies)
         return path
+
+    def _late_without(self, missed: Forgotten) -> Bundle:
+        """Return the bundle without what it should not have learned from: a fit that did not know of the marks.
+
+        Who came back stays, without what was before; the items' factors wait for a fit that knows.
+        """
+        days = self.policy.ledger.retrain_days
+        rows, marks = [], missed
+        for row, user in enumerate(self.user_ids):
+            mark = missed.find(user) if user else None
+            if mark is None:
+                continue
+            rows.append((row, mark.at))
+            due = mark.at + int(days * MICROSECONDS_A_DAY) if mark.retrain_by is None else mark.retrain_by
+            marks = marks.adding(user, Mark(mark.at, due))
+        at = self.history.at
+        later = np.ones(len(at), bool)
+        for row, moment in rows:
+            part = slice(int(self.history.offsets[row]), int(self.history.offsets[row + 1]))
+            later[part] = at[part] > moment
+        history = self.history.only(later)
+        back = np.diff(history.offsets) > 0
+        _, customers, _ = missed.leave_out(NO_EVENTS, self.customers_table)
+        stay = set() if customers is None else set(customers["user_id"].to_list())
+        gone = {row for row, _ in rows if not back[row] and self.user_ids[row] not in stay}
+        user_ids = ["" if row in gone else user for row, user in enumerate(self.user_ids)]
+        facts = self.facts | counts_of(user_ids, 0, history) | {"forgotten": self.forgotten.joined(marks).told()}
+        return self._of_same_items(
+            customers_table=customers, user_ids=user_ids, history=history, forgotten=self.forgotten.joined(marks),
+            facts=facts,
+        )  # fmt: skip
 
     def without(self, missed: Forgotten) -> Bundle:
         """Return the bundle without those whom the marks are of; their rows stay, empty."""
@@ -161,6 +199,31 @@ class Bundle:
             facts=facts,
         )
 
+    def under(self, policy: Policy) -> Bundle:
+        """Return the bundle with another policy in force, and its blindfold at that policy's strength.
+
+        What a blindfold erases is a multiple of the strength, so none can be had where nothing was erased.
+
+        Raises:
+            BundleError: the policy blinds, and this one does not.
+        """
+        at, strength = self.policy.blind.strength, policy.blind.strength
+        if strength == at:
+            return self if policy is self.policy else self._of_same_items(policy=policy)
+        if at == 0:
+            nobody = csr_matrix(np.empty((0, len(self.catalogue_table)), np.float32))
+            if self.model.vectors(nobody) is not None:
+                raise BundleError(
+                    f"`blind.strength` {strength} cannot be had of a bundle that was fitted at 0; fit again with more"
+                )
+        if self.blindfold is None:
+            return self._of_same_items(policy=policy)
+        times, whole = np.float32(strength / at), np.eye(len(self.blindfold.matrix), dtype=np.float32)
+        blind = Blindfold(
+            whole + times * (self.blindfold.matrix - whole), times * self.blindfold.offset, self.blindfold.left_out
+        )
+        return self._of_same_items(policy=policy, blindfold=blind, moments=self.model.moments(blind))
+
     def _of_same_items(self, **changes: Any) -> Bundle:
         """Return the bundle with changes that leave rows as they are; what was compiled is kept."""
         bundle = replace(self, **changes)
@@ -172,13 +235,7 @@ class Bundle:
     @property
     def mark(self) -> tuple[int, int, int] | None:
         """What changes when somebody is forgotten on disk, quick to ask; None where nobody ever was."""
-        if self.path is None:
-            return None
-        try:
-            status = os.stat(self._mark_file)  # noqa: PTH116 (asked at every call, and Path is slow)
-        except OSError:
-            return None
-        return status.st_ino, status.st_mtime_ns, status.st_size
+        return None if self.path is None else _mark(self._mark_file)
 
     @cached_property
     def _mark_file(self) -> str:
@@ -189,13 +246,13 @@ class Bundle:
         if self.path is None:
             return self
         for _ in range(TRIES):
-            before = inode(self.path)
+            before, seen = inode(self.path), self.mark
             try:
                 missed = Forgotten.load(self.path).newer_than(self.forgotten)
                 manifest = json.loads((self.path / MANIFEST).read_text(encoding="utf-8"))
                 if manifest["fit_id"] != self.fit_id:
-                    return self.without(missed)
-                people = people_of(self.path) | {"facts": manifest["facts"]}
+                    return replace(self.without(missed), seen=seen)
+                people = people_of(self.path) | {"facts": manifest["facts"], "seen": seen}
             except (OSError, ValueError, KeyError):
                 if before == inode(self.path):
                     raise
@@ -215,8 +272,10 @@ class Bundle:
             due = mark if row is not None else Mark(mark.at, None)
             return self.without(Forgotten().adding(user_id, due)), events
         with locked(self.path):
-            events = forget_on_disk(self.path, user_id, mark)
-        return self.followed(), events
+            events = forget_on_disk(self.path, user_id, mark, known=user_id in self.user_row)
+        row = self.user_row.get(user_id)
+        here = 0 if row is None else int(self.history.offsets[row + 1] - self.history.offsets[row])
+        return self.followed(), max(events, here)
 
     def _write(self, path: Path) -> None:
         self.catalogue_table.write_parquet(path / "catalogue.parquet")
@@ -237,6 +296,7 @@ class Bundle:
         self.forgotten.save(path)
         manifest = {
             "format": FORMAT,
+            "parts": parts_in(path),
             "fit_id": self.fit_id,
             "weighing": self.weighing.to_dict(),
             "policy_digest": self.policy.digest,
@@ -248,13 +308,17 @@ class Bundle:
     def load(cls, path: str | Path) -> Bundle:
         """Open a bundle's folder, or that of a registered model, ``models:/name@alias``; large arrays stay memory-mapped.
 
+        Every part that the manifest lists must be there, and all must fit together. Looked through, in place, are the
+        model's numbers, which serving reads anyway, and each event's item and kind, five bytes an event; prices,
+        quantities and times are not.
+
         Raises:
             BundleError: there is none at the path, or a part is missing or broken.
             RegisteredError: there is no such registered model.
         """
         path = (bundle_of(str(path)) if is_registered(path) else Path(path)).absolute()
         for _ in range(TRIES):
-            before = inode(path)
+            before, seen = inode(path), _mark(str(path / FILE))
             try:
                 bundle = cls._open(path)
             except BundleError:
@@ -262,7 +326,7 @@ class Bundle:
                     raise
                 continue
             if before == inode(path):
-                return bundle
+                return replace(bundle, seen=seen)
         raise BundleError(f"{path} changes faster than it can be read; try again")
 
     @classmethod
@@ -275,28 +339,62 @@ class Bundle:
         if found != FORMAT:
             raise BundleError(f"{path} has format {found!r} but this version reads {FORMAT}; fit again")
         try:
-            return cls._read(path, manifest)
-        except (OSError, ValueError, KeyError, TypeError, pl.exceptions.PolarsError) as error:
-            raise BundleError(f"{path} is damaged ({error}); fit again or restore it") from error
+            if missing := missing_of(path, manifest):
+                raise BundleError(missing)
+            bundle = cls._read(path, manifest)
+            bundle._check()  # noqa: SLF001 (the same class)
+        except BROKEN as error:
+            raise BundleError(f"{path} is damaged ({line_of(error)}); fit again or restore it") from error
+        return bundle
 
     @classmethod
     def _read(cls, path: Path, manifest: dict[str, Any]) -> Bundle:
-        blindfold = path / "blindfold.npz"
-        moments = np.load(path / "moments.npz")
+        stock = pl.read_parquet(path / "catalogue.parquet")
+        blindfold = path / BLINDFOLD
+        blind = read_part(blindfold, Blindfold.load) if blindfold.exists() else None
+        size = None if blind is None else len(blind.offset)
         return cls(
-            catalogue_table=pl.read_parquet(path / "catalogue.parquet"),
+            catalogue_table=stock,
             taxonomy=Taxonomy.model_validate_json((path / "taxonomy.json").read_text(encoding="utf-8")),
             policy=Policy.load(path / "policy.toml"),
             weighing=Weighing.from_dict(manifest["weighing"]),
-            model=load_model(path / "model"),
-            moments=Moments(moments["mean"], moments["std"]),
-            support=np.array(mapped(path / "support.npy")),
-            crowd=np.array(mapped(path / "crowd.npy")),
-            explore=np.array(mapped(path / "explore.npy")),
-            proxies=Proxies.load(path / "proxies.npz"),
-            blindfold=Blindfold.load(blindfold) if blindfold.exists() else None,
-            facts=manifest["facts"],
+            model=read_part(path / "model", lambda folder: load_model(folder, items=len(stock), dimensions=size)),
+            moments=read_part(path / "moments.npz", read_moments),
+            support=np.array(read_part(path / "support.npy", mapped)),
+            crowd=np.array(read_part(path / "crowd.npy", mapped)),
+            explore=np.array(read_part(path / "explore.npy", mapped)),
+            proxies=read_part(path / "proxies.npz", Proxies.load),
+            blindfold=blind,
+            facts=dict(manifest["facts"]),
             fit_id=manifest["fit_id"],
             path=path,
             **people_of(path),
         )
+
+    def _check(self) -> None:
+        """Refuse parts that do not fit together, since compiled code would read past their ends."""
+        items, history = len(self.catalogue_table), self.history
+        of_items = {"mean score": self.moments.mean, "its deviation": self.moments.std, "support": self.support}
+        for name, array in of_items.items():
+            check_shapes({name: array}, **{name: (items,)})
+            check_finite(name, array)
+        learned = {"proxy lift": self.proxies.lift, "proxy z": self.proxies.z}
+        check_shapes(learned, **dict.fromkeys(learned, (len(self.taxonomy.families), items)))
+        if self.blindfold is not None:
+            blind = {"blindfold": self.blindfold.matrix, "its offset": self.blindfold.offset}
+            check_shapes(blind, blindfold=2 * self.blindfold.offset.shape)
+            for name, array in blind.items():
+                check_finite(name, array)
+        check_shapes({"history.offsets": history.offsets}, **{"history.offsets": (len(self.user_ids) + 1,)})
+        check_within("crowd", self.crowd, items)
+        check_within("explore", self.explore, items)
+        check_within("history.item_row", history.item_row, items, least=-1)
+        check_within("history.kind", history.kind, len(Kind))
+
+
+def _mark(file: str) -> tuple[int, int, int] | None:
+    try:
+        status = os.stat(file)  # noqa: PTH116 (asked at every call, and Path is slow)
+    except OSError:
+        return None
+    return status.st_ino, status.st_mtime_ns, status.st_size

@@ -155,13 +155,14 @@ def fit(
         raise refused("--setting must be left out with --tune, which searches the settings")
     if tune < 0:
         raise refused(f"--tune must be at least 0 but got {tune}")
+    asked = None if now is None else read_moment(now)
     choice = default_choice(seed, model=model, settings=settings_of(setting or []))
     if not tune:
         make_model(choice.model, **choice.settings)  # what is wrong with them is told before the tables are read
     ready_for(out)
-    shop = read_shop(data, rejects=out.parent / f"{out.name}.rejects", console=console)
+    shop = read_shop(data, rejects=out.parent / f"{out.name}.rejects", console=console, now=asked)
     tell_unknown_words(shop.customers, rules, console)
-    moment = latest(shop.events) if now is None else read_moment(now)
+    moment = latest(shop.events) if asked is None else asked
     if tune:
         choice = _tuned(shop, taxonomy=families, policy=rules, trials=tune, seed=seed, now=moment, model=model)
     with steps("Fitting the shop") as tell:
@@ -200,16 +201,19 @@ def update(
     from recsys.swap import locked
     from recsys.updating import update_bundle
 
-    tables = read_news(data, rejects=data.parent / f"{data.name}.rejects", console=console)
+    moment = None if now is None else read_moment(now)
+    tables = read_news(data, rejects=data.parent / f"{data.name}.rejects", console=console, now=moment)
     with locked(bundle.with_name(f"{bundle.name}.update")), steps("Taking up the news") as tell:
         shop = Bundle.load(bundle)  # as the last update left it: two at once would lose one
         tell_unknown_words(tables.get("customers"), shop.policy, console)
-        news = update_bundle(shop, now=None if now is None else read_moment(now), **tables, step=tell)
+        news = update_bundle(shop, now=moment, **tables, step=tell)
         news.bundle.save(bundle)
     console.print(
         f"{news.users:,} new shoppers, {news.items:,} new items, {news.events:,} new events; "
         f"{news.known_before:,} events were known already; the bundle is in {bundle}"
     )
+    if news.ahead:
+        console.print(f"[yellow]events:[/] {news.ahead:,} lie after now and were left out")
 
 
 @app.command()

@@ -22,6 +22,7 @@ from boundary.words import Source, Tier
 from recsys.batch import Order, merge_parts, score_users, slate_rows
 from recsys.bundle import Bundle
 from recsys.engine import Answer, Engine
+from recsys.people import note_copies
 from recsys.quality import discoveries, ndcg, raw_lists, temporal_cut, without_boundary
 from recsys.shop import Choice, Shop, fit_shop
 
@@ -92,6 +93,8 @@ def score_everybody(engine: Engine, out: Path, *, now: int, progress: Callable[[
     order = Order(n=SHOWN, surface="home", intent="browse", now=now, withheld=True)
     parts = out / "parts"
     manifest = score_users(engine, users, parts, order, progress=progress)
+    if engine.bundle.path is not None:
+        note_copies(engine.bundle.path, out)
     for name in ("slates", "withheld"):
         merge_parts(parts / name, out / f"{name}.parquet")
     return manifest
@@ -110,7 +113,7 @@ def examples(comparison: Comparison, count: int = 3) -> list[dict[str, Any]]:
     users = _most_changed(comparison)[:count].tolist()
     names = [comparison.answer.candidates.user_ids[user] for user in users]
     answer = engine.score_block(names, n=SHOWN, now=comparison.cut, read_ledger=False)
-    shown = slate_rows(engine, answer)
+    shown = slate_rows(answer)
     return [
         {
             "raw": [

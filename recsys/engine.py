@@ -30,10 +30,10 @@ from boundary.words import (
     TIER_NAMES,
 )
 from recsys.answer import Answer, Explanation, Farewell, State, explanation_of, remembered, slate_of
-from recsys.asked import EngineError, check, id_list, id_text, iso, micros, policy_of, shopper_id
+from recsys.asked import EngineError, check, check_surface, id_list, id_text, iso, micros, policy_of, shopper_id
 from recsys.beside import Beside
 from recsys.bundle import Bundle
-from recsys.forgetting import Mark, scrub
+from recsys.forgetting import Forgotten, ForgottenError, Mark, scrub
 from recsys.memory import exposures_of, remember, spread_out
 from recsys.people import copies_of
 from recsys.privacy import Aliases
@@ -80,6 +80,8 @@ class Engine:
         shadow_policy: Policy | None = None,
     ) -> None:
         self.ledger = ledger
+        if ledger is not None:
+            ledger.keep((policy or bundle.policy).longest_window_days)
         self.beside = None if shadow_policy is None else Beside(shadow_policy)
         self.aliases = Aliases()
         self._changing = threading.RLock()
@@ -99,6 +101,7 @@ class Engine:
         now: dt.datetime | int | None = None,
         seed: int = 7,
         rejects: str | Path | None = None,
+        forgotten: str | Path | None = None,
         tell: Step | None = None,
     ) -> Engine:
         """Fit a shop and open it; ``save`` keeps what was fitted.
@@ -111,9 +114,12 @@ class Engine:
             policy: as in ``load``.
             choice: model, settings and weights; see ``recsys.shop.default_choice``.
             ledger: as in ``load``, but none by default: what was not saved stands beside nothing.
-            now: events after it are left out; the moment after the last one where it is None.
+            now: events after it are left out; where it is None, the moment after the last one that does not lie
+                ahead of the clock.
             seed: of everything random, where no ``choice`` says otherwise.
-            rejects: folder for the rows that cannot be used, each with its reason.
+            rejects: folder for the rows that cannot be used, each with its reason; an event that lies ahead of the
+                clock, and of ``now``, is one of them.
+            forgotten: the directory of the bundle that this one follows: what its forgotten did before is left out.
             tell: is told what is being done, and how much of it is done.
 
         Raises:
@@ -123,11 +129,13 @@ class Engine:
         """
         from recsys.shop import checked_shop, default_choice, fit_shop, latest
 
-        shop = checked_shop(events, catalogue, customers, rejects=rejects)
+        moment = None if now is None else micros(now)
+        shop = checked_shop(events, catalogue, customers, rejects=rejects, now=moment)
         rules = policy_of(policy)
         bundle = fit_shop(
             shop, taxonomy=taxonomy, policy=rules, choice=choice or default_choice(seed),
-            now=latest(shop.events) if now is None else micros(now), tell=tell,
+            now=latest(shop.events, until=micros(None)) if moment is None else moment, tell=tell,
+            forgotten=None if forgotten is None else Forgotten.load(forgotten),
         )  # fmt: skip
         keep = rules.longest_window_days
         engine = cls(bundle, ledger=open_or_down(ledger, keep_days=keep) if isinstance(ledger, str) else ledger)
@@ -165,8 +173,10 @@ class Engine:
         engine = cls(bundle, ledger=None, policy=rules, shadow_policy=tried)
         if ledger == BESIDE:
             ledger = ledger_beside(path)
-        keep = (rules or bundle.policy).longest_window_days
+        keep = engine.policy.longest_window_days
         engine.ledger = open_or_down(ledger, keep_days=keep) if isinstance(ledger, str) else ledger
+        if engine.ledger is not None:
+            engine.ledger.keep(keep)
         engine.warm_up()
         return engine
 
@@ -183,17 +193,27 @@ class Engine:
         return self._state.gate
 
     def save(self, path: str | Path) -> Path:
-        """Write the bundle, with the policy in force, into a directory."""
-        return replace(self.bundle, policy=self.policy).save(path)
+        """Write the bundle, with the policy in force, into a directory; nobody who was forgotten is in it.
+
+        An engine that was fitted and lay nowhere belongs to that directory from then on.
+        """
+        with self._changing:
+            state = self._current()
+            place = state.bundle.save(path)
+            if state.bundle.path is None:
+                self._adopt(replace(state.bundle, path=place.absolute()))
+        return place
 
     def reload(self, path: str | Path | None = None, *, policy: Policy | str | Path | None = None) -> None:
         """Take a new bundle, a new policy or both; no call waits for it, and none mixes old and new."""
         with self._changing:
-            bundle = self.bundle if path is None else Bundle.load(path)
+            bundle = self._current().bundle if path is None else Bundle.load(path)
             kept = self.policy if path is None else bundle.policy
             rules = kept if policy is None else policy_of(policy)
             state = _state(bundle, rules)
             self._warm_up(state)
+            if self.ledger is not None:
+                self.ledger.keep(rules.longest_window_days)
             self._state = state
 
     def update(
@@ -212,7 +232,8 @@ class Engine:
             events: new rows, as in ``fit``; those known already are not taken twice.
             catalogue: new items, and known ones that changed.
             customers: new shoppers, and known ones who changed what they agree to.
-            now: events after it are left out; the moment after the last one where it is None.
+            now: events after it are left out; where it is None, the moment after the last one, known or new, that
+                does not lie ahead of the clock.
             rejects: as in ``fit``.
             tell: as in ``fit``.
 
@@ -225,9 +246,12 @@ class Engine:
         from recsys.shop import checked_tables
         from recsys.updating import update_bundle
 
-        tables = checked_tables({"events": events, "catalogue": catalogue, "customers": customers}, rejects=rejects)
+        moment = None if now is None else micros(now)
+        tables = checked_tables(
+            {"events": events, "catalogue": catalogue, "customers": customers}, rejects=rejects, now=moment
+        )
         with self._changing:
-            news = update_bundle(self.bundle, now=None if now is None else micros(now), **tables, step=tell)
+            news = update_bundle(self._current().bundle, now=moment, **tables, step=tell)
             state = _state(news.bundle, self.policy)
             self._warm_up(state)
             self._state = state
@@ -384,7 +408,13 @@ class Engine:
         ]
 
     def shown(self, slate: Slate) -> bool:
-        """Confirm that a reserved slate was really shown; False where it was released or forgotten meanwhile."""
+        """Confirm that a reserved slate was really shown; False where it was released or forgotten meanwhile.
+
+        Raises:
+            EngineError: it is no slate.
+        """
+        if not isinstance(slate, Slate):
+            raise EngineError(f"`slate` must be what `score` or `serve` returned but got {slate!r:.80}")
         if self.ledger is None or slate.user_id is None or not slate.reserved:
             return False
         return self.ledger.confirm(slate.user_id, slate.slate_id) > 0
@@ -401,14 +431,17 @@ class Engine:
         """Take what a shopper says: dismiss (an item), too_personal, too_often or too_pushy.
 
         Raises:
-            EngineError: an unknown kind, a dismissal without an item, or no ledger.
+            EngineError: an unknown kind, a dismissal without an item of the catalogue, no surface, or no ledger.
             LedgerError: the ledger could not be written; nothing was taken.
         """
         if kind not in ("dismiss", *COMPLAINTS):
             raise EngineError(f"`kind` must be one of dismiss, {', '.join(COMPLAINTS)} but got {kind!r}")
         who, item = shopper_id(user_id), "" if item_id is None else id_text(item_id, "item_id")
+        check_surface(surface)
         if kind == "dismiss" and not item:
             raise EngineError("`item_id` must name what is dismissed but is empty")
+        if item and item not in self.gate.catalogue.row_of:
+            raise EngineError(f"`item_id` {item!r} is not in the catalogue; look it up in catalogue.parquet")
         if self.ledger is None:
             raise EngineError("there is no ledger to keep feedback in; give Engine.load a `ledger`")
         entry = Entry(kind, item, surface, micros(now), uuid.uuid4().hex, 0, "", confirmed=True)
@@ -423,9 +456,10 @@ class Engine:
     ) -> Farewell:
         """Remove what is kept of a shopper: events, customer row, ledger entries, feedback, slates of batches.
 
-        The bundle on disk changes first, then this engine, then the ledger; other engines on the same directory
-        follow at their next call. Whatever fails, the call may be repeated. Item factors have learned from the
-        shopper until the next fit; it is due by ``retrain_by`` and leaves the shopper's events of before out.
+        The bundle on disk changes first, then this engine, then the ledger, then the slates; other engines on the same
+        directory follow at their next call. Whatever fails, the call may be repeated. Item factors have learned from
+        the shopper until the next fit; it is due by ``retrain_by`` and leaves the shopper's events of before out. A
+        bundle that was saved elsewhere too is another shop's: forget there as well.
 
         Args:
             user_id: whom.
@@ -433,8 +467,8 @@ class Engine:
             slates: Parquet files, or folders of them, that hold slates besides those of this bundle's batches.
 
         Raises:
-            EngineError: the id is empty or no Unicode.
-            LedgerError: the ledger is down; the events are gone, exposures and feedback still stand: forget again.
+            EngineError: the id is empty or no Unicode, or a file of slates cannot be read; all the rest is gone.
+            LedgerError: the ledger is down; the events are gone, the rest still stands: forget again.
         """
         who = shopper_id(user_id)
         moment = micros(now)
@@ -443,9 +477,11 @@ class Engine:
             bundle, events = self.bundle.forget(who, mark)
             self._adopt(bundle)
         told = bundle.forgotten.find(who)
-        places = [*slates, *(copies_of(bundle.path) if bundle.path else ())]
-        rows = scrub(places, who)
         exposures = 0 if self.ledger is None else self.ledger.forget(who)
+        try:
+            rows = scrub([*slates, *(copies_of(bundle.path) if bundle.path else ())], who)
+        except ForgottenError as error:
+            raise EngineError(f"slates may still name the shopper: {error}") from error
         log.info("forgot shopper %s: %d events, %d exposures", self.aliases.of(who, now=moment), events, exposures)
         return Farewell(events, exposures, rows, None if told is None else told.retrain_by)
 
@@ -527,14 +563,14 @@ class Engine:
             exposures, turns = self._exposures(state, user_ids, rows >= 0, request.now)
         shoppers = state.gate.meet(customers, history, exposures, now=request.now)
         if kept is not None and shoppers.tier[0] != GUEST:
-            candidates = state.proposer.again(user_ids, history, shoppers, request, kept)
+            candidates, spoke = state.proposer.again(user_ids, history, shoppers, request, kept)
         else:
-            candidates, history = state.proposer.propose(user_ids, history, shoppers, request)
+            candidates, history, spoke = state.proposer.propose(user_ids, history, shoppers, request)
         context = Context(request.surface, request.intent, request.n, request.now)
         verdict = state.gate.screen(
             candidates, shoppers=shoppers, history=history, exposures=exposures, context=context
         )
-        return Answer(state, verdict, shoppers, history, exposures, turns)
+        return Answer(state, verdict, shoppers, history, spoke, exposures, turns)
 
     def _exposures(
         self, state: State, user_ids: Sequence[str], known: npt.NDArray[np.bool_], now: int
@@ -564,23 +600,22 @@ class Engine:
     def _current(self) -> State:
         """Return the state in force, after following what another engine forgot on disk."""
         state = self._state
-        if state.bundle.mark == state.mark:
+        if state.bundle.mark == state.bundle.seen:
             return state
         with self._changing:
             state = self._state
-            if state.bundle.mark != state.mark:
-                mark = state.bundle.mark
+            if state.bundle.mark != state.bundle.seen:
                 try:
-                    self._adopt(state.bundle.followed(), mark=mark)
+                    self._adopt(state.bundle.followed())
                 except (OSError, ValueError, KeyError, RuntimeError) as error:
                     log.warning("the bundle on disk cannot be followed: %s", type(error).__name__)
             return self._state
 
-    def _adopt(self, bundle: Bundle, *, mark: tuple[int, int, int] | None = None) -> None:
+    def _adopt(self, bundle: Bundle) -> None:
         """Go on with a bundle of the same items."""
         state = self._state
         proposer = Proposer(bundle, state.gate)
-        self._state = State(bundle, state.policy, state.gate, proposer, mark or bundle.mark)
+        self._state = State(bundle, state.policy, state.gate, proposer)
 
     def _remembers(self, answer: Answer, surface: str) -> bool:
         if self.ledger is None or answer.exposures is None:
@@ -601,5 +636,6 @@ def _readable(facts: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _state(bundle: Bundle, policy: Policy) -> State:
+    bundle = bundle.under(policy)
     gate = Gate(bundle.catalogue, policy)
-    return State(bundle, policy, gate, Proposer(bundle, gate), bundle.mark)
+    return State(bundle, policy, gate, Proposer(bundle, gate))

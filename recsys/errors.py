@@ -8,6 +8,7 @@ from boundary.policy import PolicyError
 from recsys.batch import BatchError
 from recsys.bundle import BundleError
 from recsys.engine import EngineError
+from recsys.forgetting import ForgottenError
 from recsys.interactions import InteractionError
 from recsys.models import ModelError
 from recsys.on_spark import SparkError
@@ -19,6 +20,7 @@ MENDABLE = (
     CandidateError,
     CaseError,
     EngineError,
+    ForgottenError,
     InteractionError,
     LedgerError,
     ModelError,

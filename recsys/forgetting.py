@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 FILE = "forgotten.json"
 
 
+class ForgottenError(ValueError):
+    """What is kept of those who were forgotten, or of where their slates lie, cannot be read."""
+
+
 class Mark(NamedTuple):
     """That somebody was forgotten.
 
@@ -152,7 +156,7 @@ class Forgotten:
         """Read the marks of a bundle's directory; none where there is no such file.
 
         Raises:
-            ValueError: the file holds something else.
+            ForgottenError: the file holds something else.
         """
         file = Path(folder) / FILE
         if not file.exists():
@@ -161,7 +165,7 @@ class Forgotten:
             lists = json.loads(file.read_text(encoding="utf-8"))
             return cls({one["key"]: {name: Mark(*mark) for name, mark in one["marks"].items()} for one in lists})
         except (KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"{file} is damaged ({error}); restore it: it keeps the forgotten out") from error
+            raise ForgottenError(f"{file} is damaged ({error}); restore it: it keeps the forgotten out") from error
 
     def _marks(self) -> Iterable[Mark]:
         return (mark for marks in self.lists.values() for mark in marks.values())
@@ -178,20 +182,32 @@ def _later(old: Mark | None, new: Mark) -> Mark:
 def scrub(places: Sequence[str | Path], user_id: str) -> int:
     """Remove a shopper's rows from Parquet files, or from all below a directory; return how many rows.
 
-    Files without a column ``user_id`` stay as they are, and so do those that are no Parquet.
+    Files without a column ``user_id`` stay as they are. One that is gone by now holds nobody.
+
+    Raises:
+        ForgottenError: a file cannot be read or written; the others are done.
     """
     import polars as pl
 
     from boundary.tables import write_parquet_atomic
 
-    removed = 0
+    removed, broken = 0, []
     for place in map(Path, places):
         for file in sorted(place.rglob("*.parquet")) if place.is_dir() else [place] if place.exists() else []:
-            if "user_id" not in pl.read_parquet_schema(file):
+            try:
+                if "user_id" not in pl.read_parquet_schema(file):
+                    continue
+                rows = pl.read_parquet(file)
+                left = rows.filter(pl.col("user_id").cast(pl.String).ne_missing(user_id))
+                if len(left) < len(rows):
+                    write_parquet_atomic(left, file)
+                    removed += len(rows) - len(left)
+            except FileNotFoundError:
                 continue
-            rows = pl.read_parquet(file)
-            left = rows.filter(pl.col("user_id").cast(pl.String).ne_missing(user_id))
-            if len(left) < len(rows):
-                write_parquet_atomic(left, file)
-                removed += len(rows) - len(left)
+            except (OSError, pl.exceptions.PolarsError) as error:
+                broken.append(f"{file} ({error})")
+    if broken:
+        raise ForgottenError(
+            f"{'; '.join(broken)}; mend or remove {'it' if len(broken) == 1 else 'them'}, and forget again"
+        )
     return removed

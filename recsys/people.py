@@ -12,20 +12,31 @@ import numpy.typing as npt
 import polars as pl
 
 from boundary.history import History
-from recsys.forgetting import FILE, Forgotten, Mark
+from recsys.forgetting import FILE, Forgotten, ForgottenError, Mark
 from recsys.swap import drafted, link_tree, locked
 
 HISTORY = ("offsets", "item_row", "kind", "at", "unit_price", "quantity")
 MANIFEST, USERS, CUSTOMERS = "bundle.json", "users.parquet", "customers.parquet"
 COPIES = "copies.json"  # where batches left slates with ids in them
-COPIED = ("slates", "withheld", "plan", "slates.parquet", "withheld.parquet")  # in a batch's folder
+COPIED = ("users", "slates", "withheld", "plan", "slates.parquet", "withheld.parquet")  # in a batch's folder
 PERSONAL = frozenset({MANIFEST, USERS, CUSTOMERS, FILE, *(f"history.{name}.npy" for name in HISTORY)})
 
 
 def copies_of(path: str | Path) -> list[str]:
-    """Return the files and folders in which batches of a bundle left slates, there or not."""
+    """Return the files and folders in which batches of a bundle left slates, there or not.
+
+    Raises:
+        ForgottenError: the list of them is damaged.
+    """
     file = Path(path) / COPIES
-    return list(json.loads(file.read_text(encoding="utf-8"))) if file.exists() else []
+    if not file.exists():
+        return []
+    try:
+        return [str(place) for place in json.loads(file.read_text(encoding="utf-8"))]
+    except (ValueError, TypeError) as error:
+        raise ForgottenError(
+            f"{file} is damaged ({error}); write into it where batches left slates, as JSON"
+        ) from error
 
 
 def note_copies(path: Path, folder: Path) -> None:
@@ -62,13 +73,16 @@ def _history(path: Path) -> History:
     return History(**{name: mapped(path / f"history.{name}.npy") for name in HISTORY})
 
 
-def forget_on_disk(path: Path, user_id: str, mark: Mark) -> int:
-    """Replace the directory by one without the shopper; return the number of events that are gone."""
+def forget_on_disk(path: Path, user_id: str, mark: Mark, *, known: bool) -> int:
+    """Replace the directory by one without the shopper; return the number of events that are gone.
+
+    ``known`` says that somebody has taken up events of theirs that are not on disk yet: a fit without them is due.
+    """
     users = pl.read_parquet(path / USERS)["user_id"].to_list()
     customers = pl.read_parquet(path / CUSTOMERS) if (path / CUSTOMERS).exists() else None
     joined = customers is not None and bool((customers["user_id"] == user_id).any())
     rows = [row for row, user in enumerate(users) if user == user_id]
-    forgotten = Forgotten.load(path).adding(user_id, mark if rows else Mark(mark.at, None))
+    forgotten = Forgotten.load(path).adding(user_id, mark if rows or known else Mark(mark.at, None))
     if not rows and not joined:
         forgotten.save(path)
         return 0

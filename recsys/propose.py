@@ -16,7 +16,7 @@ from scipy.sparse import csr_matrix
 from boundary.candidates import Candidates
 from boundary.history import History
 from boundary.rules.conversion import PromotedGap, PromotedLead
-from boundary.words import GUEST, PURCHASE, SOURCE_NAMES, Source, Tier
+from boundary.words import GUEST, MICROSECONDS_A_DAY, PURCHASE, SOURCE_NAMES, Source, Tier
 from recsys.compose import compose, explore_draws, taken_from, user_seed
 from recsys.compose.kernel import measure, space_out
 from recsys.evidence import evidence_of, stored
@@ -35,6 +35,7 @@ Floats = npt.NDArray[np.float32]
 DEPTH, DEPTH_A_SLOT = 50, 5  # personal candidates: a floor, and how many for each slot asked for
 SHELF, SHELF_A_SLOT = 100, 5  # candidates from the crowd shelf, likewise
 SLOTS_A_DRAW = 10  # one item is explored for as many slots
+GESTURE_DAYS = 5  # one day in so many a gesture comes forward; no day of the week is always or never that day
 
 
 @dataclass(frozen=True)
@@ -81,18 +82,25 @@ class Proposer:
 
     def propose(
         self, user_ids: Sequence[str], history: History, shoppers: Shoppers, request: Request
-    ) -> tuple[Candidates, History]:
-        """Return the block's candidates, and the history they rest on: the shoppers' own and their sessions."""
+    ) -> tuple[Candidates, History, npt.NDArray[np.bool_]]:
+        """Return the block's candidates, the history they rest on, own and of sessions, and which of it may speak."""
         history, from_session = self._with_sessions(history, request)
         mask = self.gate.admit(history, shoppers, now=request.now).mask
         bought = self._bought(history, shoppers)
+        seen = bought
         if from_session is not None:
             mask |= from_session & self._session_mask(history)
-            bought |= from_session
+            seen = bought | from_session
         within = self._within(request.within)
-        taken = stored(history, items=self.catalogue.items, mask=bought)
+        taken = stored(history, items=self.catalogue.items, mask=seen)
         try:
-            personal = self._personal(user_ids, history, mask, from_session, taken, shoppers, request, within)
+            own = taken
+            if request.intent == "find" and from_session is not None:  # what is on the screen is no repeat
+                looked = stored(history, items=self.catalogue.items, mask=from_session)
+                own = stored(history, items=self.catalogue.items, mask=bought)
+                own = csr_matrix(own - own.multiply(looked))
+                own.eliminate_zeros()
+            personal = self._personal(user_ids, history, mask, from_session, own, shoppers, request, within)
         except Exception as error:  # noqa: BLE001 (whatever it is, nothing personal is shown)
             _tell_failure(error)
             personal = _broken(user_ids)
@@ -104,8 +112,7 @@ class Proposer:
         length = max(SHELF, SHELF_A_SLOT * request.n)
         seeds = np.fromiter((user_seed(user) for user in user_ids), np.uint64, len(user_ids))
         drawn, chance = explore_draws(explore, seeds, draws=-(-request.n // SLOTS_A_DRAW), now=request.now)
-        turn = request.now // 86_400_000_000
-        gesture = self.gestures[turn % len(self.gestures) :][:1] if len(self.gestures) else self.gestures
+        gesture, forward = self._gesture(request)
         block = compose(
             user_ids,
             personal,
@@ -113,17 +120,20 @@ class Proposer:
             explore=drawn,
             propensity=chance,
             gestures=gesture,
+            forward=forward,
             guest=shoppers.tier == GUEST,
             hidden=hidden,
         )
         if request.also is not None and not (block.item_row == request.also).any():
             block = _unproposed(block, request.also)
-        return block, history
+        return block, history, mask
 
     def again(
         self, user_ids: Sequence[str], history: History, shoppers: Shoppers, request: Request, kept: Kept
-    ) -> Candidates:
+    ) -> tuple[Candidates, npt.NDArray[np.bool_]]:
         """Return one user's kept items as candidates, in their order, measured by what is known of the user now.
+
+        Returns also which events of the history may speak.
 
         An item whose source can no longer be made true is no candidate: its score is NaN, and the guard withholds it.
         """
@@ -157,7 +167,25 @@ class Proposer:
         return Candidates.of(
             user_ids, [0, len(rows)], item_row=rows, score=score, source=source, closeness=close, trace_share=share,
             evidence_row=past,
-        )  # fmt: skip
+        ), mask  # fmt: skip
+
+    def _gesture(self, request: Request) -> tuple[npt.NDArray[np.int32], bool]:
+        """Return the gesture of these days, and whether today it comes forward: one day in ``GESTURE_DAYS``.
+
+        On other days it comes last, for a list that would be short. Those with strings attached have no turn while
+        there are others; all is the same for everybody.
+        """
+        if request.also is not None and self.catalogue.gesture[request.also]:
+            return np.array([request.also], np.int32), False
+        today = request.now // MICROSECONDS_A_DAY
+        place = today // GESTURE_DAYS % max(len(self._in_turn), 1)
+        return self._in_turn[place : place + 1], today % GESTURE_DAYS == 0
+
+    @cached_property
+    def _in_turn(self) -> npt.NDArray[np.int32]:
+        """Gestures that take turns: those that no rule about items withholds, or all where there is none of them."""
+        free = self.gestures[self.gate.item_mask("gesture")[self.gestures]]
+        return free if len(free) else self.gestures
 
     @cached_property
     def _habits(self) -> Weighing:
@@ -205,7 +233,7 @@ class Proposer:
         vectors = self._blinded(plain)
         open_to = self.products if within is None else self.products & within
         best = self._best(evidence, bought, vectors, open_to, request)
-        if request.also is not None:
+        if request.also is not None and not self.catalogue.gesture[request.also]:
             best = _also(model, evidence, vectors, best, request.also)
         return self._measured(user_ids, best, evidence, shoppers, request, systems)
 

@@ -32,7 +32,7 @@ def open_or_down(url: str, *, keep_days: float) -> Ledger:
     """Open a ledger; one that cannot be opened now is tried again at each call and is down until then."""
     from boundary.ledger import open_ledger
 
-    ledger = Reopening(lambda: open_ledger(url, keep_days=keep_days))
+    ledger = Reopening(lambda days: open_ledger(url, keep_days=days), keep_days)
     try:
         ledger.open()
     except LedgerInvalid:
@@ -45,8 +45,9 @@ def open_or_down(url: str, *, keep_days: float) -> Ledger:
 class Reopening:
     """A ledger that is opened at its first use; while it cannot be, every call says so and the next one tries again."""
 
-    def __init__(self, opener: Callable[[], Ledger]) -> None:
+    def __init__(self, opener: Callable[[float], Ledger], keep_days: float) -> None:
         self._opener = opener
+        self._keep_days = keep_days
         self._ledger: Ledger | None = None
         self._lock = threading.Lock()
 
@@ -54,7 +55,7 @@ class Reopening:
         if self._ledger is None:
             with self._lock:
                 if self._ledger is None:
-                    self._ledger = self._opener()
+                    self._ledger = self._opener(self._keep_days)
         return self._ledger
 
     def read(self, user_id: str, since: int) -> tuple[list[Entry], int]:
@@ -84,6 +85,12 @@ class Reopening:
         expected_turns: npt.NDArray[np.int64],
     ) -> npt.NDArray[np.bool_]:
         return self.open().append_block(user_ids, offsets, entries, expected_turns=expected_turns)
+
+    def keep(self, days: float) -> None:
+        with self._lock:
+            self._keep_days = max(self._keep_days, days)
+            if self._ledger is not None:
+                self._ledger.keep(days)
 
     def prune(self, before: int) -> int:
         return self.open().prune(before)

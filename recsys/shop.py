@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ from boundary.gate import Gate
 from boundary.history import Exposures, History
 from boundary.shoppers import Customers
 from boundary.tables import Table, TableError, read_table, write_rejects
+from recsys.asked import micros
 from recsys.evidence import evidence_of, purchases
 from recsys.fitting import Step, fit_bundle
 from recsys.interactions import Weighing
@@ -71,15 +72,16 @@ def default_choice(seed: int, *, model: str = "", settings: dict[str, Any] | Non
     return Choice(model or "als", own | (settings or {}), Weighing(KINDS), seed)
 
 
-def read_shop(folder: str | Path, *, rejects: str | Path, console: Console) -> Shop:
+def read_shop(folder: str | Path, *, rejects: str | Path, console: Console, now: int | None = None) -> Shop:
     """Read events, catalogue and (where there is one) customers as Parquet or CSV from a folder.
 
-    Bad rows go to ``rejects`` with their reason and are counted on screen.
+    Bad rows go to ``rejects`` with their reason and are counted on screen. Bad is also an event that lies ahead of the
+    clock, or of ``now``, microseconds UTC, where that is later.
 
     Raises:
         TableError: a table or a column is missing, or a file cannot be read.
     """
-    tables = _read(folder, rejects, console)
+    tables = _read(folder, rejects, console, now)
     for name in ("events", "catalogue"):
         if name not in tables:
             raise TableError(f"{folder} holds no {name}.parquet or {name}.csv; put the shop's {name} there")
@@ -99,13 +101,15 @@ def read_shop(folder: str | Path, *, rejects: str | Path, console: Console) -> S
     return Shop(tables["events"].rows, tables["catalogue"].rows, None if customers is None else customers.rows)
 
 
-def read_news(folder: str | Path, *, rejects: str | Path, console: Console) -> dict[str, pl.DataFrame]:
+def read_news(
+    folder: str | Path, *, rejects: str | Path, console: Console, now: int | None = None
+) -> dict[str, pl.DataFrame]:
     """Read what is new, as ``read_shop`` does; a table that has no news may be missing.
 
     Raises:
         TableError: there is none at all, a column is missing, or a file cannot be read.
     """
-    tables = _read(folder, rejects, console)
+    tables = _read(folder, rejects, console, now)
     if not tables:
         raise TableError(f"{folder} holds none of {', '.join(NAMES)}, as .parquet or .csv; put the news there")
     return {name: table.rows for name, table in tables.items()}
@@ -117,25 +121,31 @@ def checked_shop(
     customers: pl.DataFrame | str | Path | None,
     *,
     rejects: str | Path | None,
+    now: int | None = None,
 ) -> Shop:
     """Validate three tables; bad rows are written to the folder ``rejects``, with their reason.
+
+    There, ``now`` is as in ``read_shop``; without a folder an event that lies ahead is no bad row.
 
     Raises:
         TableError: a column is missing, a file cannot be read, or there are bad rows and no folder to keep them in.
     """
-    tables = checked_tables({"events": events, "catalogue": catalogue, "customers": customers}, rejects=rejects)
+    tables = checked_tables(
+        {"events": events, "catalogue": catalogue, "customers": customers}, rejects=rejects, now=now
+    )
     return Shop(tables["events"], tables["catalogue"], tables.get("customers"))
 
 
 def checked_tables(
-    given: Mapping[str, pl.DataFrame | str | Path | None], *, rejects: str | Path | None
+    given: Mapping[str, pl.DataFrame | str | Path | None], *, rejects: str | Path | None, now: int | None = None
 ) -> dict[str, pl.DataFrame]:
-    """Validate tables by name; None is left out. Bad rows are written to the folder ``rejects``, with their reason.
+    """Validate tables by name, as ``checked_shop`` does; None is left out.
 
     Raises:
         TableError: a column is missing, a file cannot be read, or there are bad rows and no folder to keep them in.
     """
-    tables = {name: read_table(source, name) for name, source in given.items() if source is not None}
+    until = None if rejects is None else _possible(now)
+    tables = {name: read_table(source, name, until=until) for name, source in given.items() if source is not None}
     for name, table in tables.items():
         if len(table.rejects) and rejects is None:
             reason, count = table.rejects["reason"].value_counts(sort=True).row(0)
@@ -148,14 +158,14 @@ def checked_tables(
     return {name: table.rows for name, table in tables.items()}
 
 
-def _read(folder: str | Path, rejects: str | Path, console: Console) -> dict[str, Table]:
+def _read(folder: str | Path, rejects: str | Path, console: Console, now: int | None) -> dict[str, Table]:
     tables: dict[str, Table] = {}
     for name in NAMES:
         path = next(
             (Path(folder) / f"{name}{end}" for end in SUFFIXES if (Path(folder) / f"{name}{end}").exists()), None
         )
         if path is not None:
-            tables[name] = read_table(path, name)
+            tables[name] = read_table(path, name, until=_possible(now))
             tell_rejects(tables[name], kept_aside(tables[name], rejects), console)
         else:
             _rejects_of(name, rejects).unlink(missing_ok=True)
@@ -227,6 +237,8 @@ def fit_shop(
 ) -> Bundle:
     """Fit a shop as chosen, on its events up to ``now``; ``spark`` is a master on which the factors are trained.
 
+    The later events are counted among those turned away, as ``ahead``.
+
     Raises:
         TableError: no event, or no item, is left to learn from.
         ModelError: there is no such model or setting, or the model cannot be trained on Spark.
@@ -238,7 +250,7 @@ def fit_shop(
     )
     if not events["item_id"].is_in(shop.catalogue["item_id"].implode()).any():
         raise TableError(_unusable(shop.events, events))
-    return fit_bundle(
+    bundle = fit_bundle(
         events,
         shop.catalogue,
         shop.customers,
@@ -251,6 +263,10 @@ def fit_shop(
         step=tell,
         forgotten=forgotten,
     )
+    if len(events) == len(shop.events):
+        return bundle
+    turned_away = bundle.facts["events_turned_away"] | {"ahead": len(shop.events) - len(events)}
+    return replace(bundle, facts=bundle.facts | {"events_turned_away": turned_away})
 
 
 def _unusable(given: pl.DataFrame, until_now: pl.DataFrame) -> str:
@@ -307,10 +323,16 @@ def tune_shop(
     )
 
 
-def latest(events: pl.DataFrame) -> int:
-    """Return the moment just after the last event, microseconds UTC; 0 without any."""
-    last = events["at"].dt.timestamp("us").max()
+def latest(events: pl.DataFrame, *, until: int | None = None) -> int:
+    """Return the moment just after the last event, of those not after ``until``, microseconds UTC; 0 without any."""
+    moments = events["at"].dt.timestamp("us")
+    last = (moments if until is None else moments.filter(moments <= until)).max()
     return 0 if last is None else int(last) + 1  # type: ignore[arg-type]
+
+
+def _possible(now: int | None) -> int:
+    """Return the last moment that an event can be of: the clock's, or ``now`` where that is later."""
+    return max(micros(None), 0 if now is None else now)
 
 
 def _model(choice: Choice, spark: str | None) -> Recommender:

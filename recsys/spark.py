@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from boundary.policy import Policy
-from recsys.batch import MANIFEST, BatchError, Order, Progress, claim, score_part, totals, write_json
+from recsys.batch import MANIFEST, BatchError, Order, Progress, claim, counts_file, score_part, totals, write_json
 from recsys.bundle import Bundle
 from recsys.engine import Engine, policy_of
 from recsys.on_spark import SparkError, cause, session
@@ -79,38 +79,34 @@ def score_users_spark(
     shop = Bundle.load(bundle)
     rules = shop.policy if policy is None else policy_of(policy)
     job = Job(Path(bundle).absolute(), shop.fit_id, rules, _everywhere(ledger), Path(out).absolute(), order)
-    todo = {"order": order.to_dict(), "policy_digest": rules.digest, "users": len(user_ids)}
+    todo = {"order": order.to_dict(), "policy_digest": rules.digest, "fit_id": shop.fit_id}
     if order.record and ledger is None:
         raise BatchError("`record` needs a ledger but there is none; give one")
-    claim(job.out, todo, user_ids, resume=resume)
     note_copies(job.bundle, job.out)
-    blocks = [user_ids[start : start + order.block] for start in range(0, len(user_ids), order.block)]
-    left = [number for number in range(len(blocks)) if not _counts(job.out, number).exists()]
+    blocks = claim(job.out, todo, user_ids, forgotten=shop.forgotten, resume=resume)
+    everybody = sum(map(len, blocks))
+    left = [number for number, users in enumerate(blocks) if users and not counts_file(job.out, number).exists()]
     if left:
         with session(master, conf=conf) as spark, _watched(job.out, [len(block) for block in blocks], progress):
-            done = _spread(spark, job, {number: blocks[number] for number in left}, partitions)
+            done = _spread(spark, job, left, partitions)
         if done != left:
             raise BatchError(f"{len(set(left) - set(done))} blocks came back from {master} unscored; resume")
     if progress is not None:
-        progress(len(user_ids), len(user_ids))
-    manifest = todo | totals(job.out) | {"complete": True}
-    if manifest["scored"] != len(user_ids):
-        raise BatchError(f"{job.out} counts {manifest['scored']} users but {len(user_ids)} were ordered; start anew")
+        progress(everybody, everybody)
+    missing = [number for number, users in enumerate(blocks) if users and not counts_file(job.out, number).exists()]
+    if missing:
+        raise BatchError(f"{job.out} lacks {len(missing)} of {len(blocks)} parts; resume")
+    manifest = todo | {"users": everybody} | totals(job.out) | {"complete": True}
     write_json(job.out / MANIFEST, manifest)
     return manifest
 
 
-def _spread(spark: SparkSession, job: Job, blocks: Mapping[int, Sequence[str]], partitions: int | None) -> list[int]:
+def _spread(spark: SparkSession, job: Job, left: Sequence[int], partitions: int | None) -> list[int]:
     """Score numbered blocks on the executors; return the numbers that came back, sorted."""
     import pyarrow as pa
 
-    table = pa.table(
-        {
-            "part": pa.array(list(blocks), pa.int64()),
-            "user_ids": pa.array([list(block) for block in blocks.values()], pa.list_(pa.string())),
-        }
-    )
-    tasks = partitions or min(len(blocks), MOST_TASKS)
+    table = pa.table({"part": pa.array(left, pa.int64())})
+    tasks = partitions or min(len(left), MOST_TASKS)
     try:
         frame = spark.createDataFrame(table).repartition(tasks)
         done = frame.mapInArrow(scorer(job), "part long").toArrow()
@@ -120,15 +116,15 @@ def _spread(spark: SparkSession, job: Job, blocks: Mapping[int, Sequence[str]], 
 
 
 def scorer(job: Job) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
-    """Return what an executor does with its rows of (part, user_ids): score each block, give back its number."""
+    """Return what an executor does with its numbers of blocks: score each block, give its number back."""
 
     def score(rows: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for some in rows:
-            for part, users in zip(some["part"].to_pylist(), some["user_ids"].to_pylist(), strict=True):
+            for part in some["part"].to_pylist():
                 with _alone(job, part):
-                    if not _counts(job.out, part).exists():
-                        score_part(_engine(job), users, job.out, part, job.order)
-            yield some.select(["part"])
+                    if not counts_file(job.out, part).exists():
+                        score_part(_engine(job), job.out, part, job.order)
+            yield some
 
     return score
 
@@ -164,7 +160,7 @@ def _watched(out: Path, sizes: Sequence[int], progress: Progress | None) -> Iter
     def watch() -> None:
         told = -1
         while not over.wait(GLANCE):
-            done = sum(size for number, size in enumerate(sizes) if _counts(out, number).exists())
+            done = sum(size for number, size in enumerate(sizes) if counts_file(out, number).exists())
             if done != told:
                 told = done
                 progress(done, sum(sizes))
@@ -176,10 +172,6 @@ def _watched(out: Path, sizes: Sequence[int], progress: Progress | None) -> Iter
     finally:
         over.set()
         watcher.join()
-
-
-def _counts(out: Path, number: int) -> Path:
-    return out / "counts" / f"part-{number:06}.json"
 
 
 def _everywhere(ledger: str | None) -> str | None:

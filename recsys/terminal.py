@@ -35,7 +35,7 @@ LedgerUrl = Annotated[
 BundleAt = Annotated[Path, typer.Option("--bundle", "-b", help="Folder that `cornerstore fit` wrote.")]
 Now = Annotated[
     str | None,
-    typer.Option(help="Moment to act at, ISO 8601 (UTC); default: for a bundle, its last event."),
+    typer.Option(help="Moment to act at, ISO 8601 (UTC); default: the last event that is not ahead of the clock."),
 ]
 Slots = Annotated[int, typer.Option("-n", help="Slots.")]
 Surface = Annotated[str, typer.Option(help="home, product, email, push, ...")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from scipy.sparse import csr_matrix, vstack
 
 from recsys.models import MODELS, ModelError, Recommender, load_model, make_model
+from recsys.models.factors import taken
 from recsys.topk import TopK
 
 ALS = {"factors": 6, "regularization": 0.5, "iterations": 8}
@@ -257,6 +259,26 @@ def test_a_saved_model_answers_as_before_and_holds_no_pickle(subject: str, tmp_p
 
 
 @pytest.mark.parametrize("subject", EVERY)
+def test_a_saved_model_with_a_broken_array_is_not_opened(subject: str, tmp_path: Path):
+    """One number that is none, one that is missing, or an item that is not there; whichever array it is."""
+    model, folder = fitted(subject), tmp_path / "model"
+    model.save(folder)
+    assert load_model(folder, items=model.items, dimensions=model.dimensions).settings == model.settings
+    for word in ("items", "dimensions"):
+        with pytest.raises(ModelError, match=f"must be of 31 {word} but is of"):
+            load_model(folder, **{word: 31})
+    for file in folder.rglob("*.npy"):
+        whole = np.load(file)
+        broken = whole.copy()
+        broken.flat[-1] = np.nan if whole.dtype.kind == "f" else 99
+        for array in [whole[:-1], *([broken] if whole.dtype != bool else [])]:
+            np.save(file, array)
+            with pytest.raises(ValueError, match=r"must|has|index|indices|array|bound"):
+                load_model(folder, items=model.items, dimensions=model.dimensions)
+        np.save(file, whole)
+
+
+@pytest.mark.parametrize("subject", EVERY)
 def test_same_seed_same_model(subject: str):
     """A second fit gives the same bits."""
     first, second = (make(subject).fit(TRAIN, seed=11).top(TRAIN, k=5) for _ in range(2))
@@ -446,8 +468,9 @@ def test_a_new_item_that_somebody_took_is_found_and_one_that_nobody_took_is_no_g
 @given(seed=st.integers(0, 99))
 @laws
 def test_a_catalogue_that_has_not_grown_leaves_the_model_as_it_is(subject: str, seed: int):
-    """Whoever took what meanwhile; a smaller one is refused."""
-    model, evidence = fitted(subject), purchases(seed)
+    """Whoever took what meanwhile, of the items that somebody took in training; a smaller one is refused."""
+    model = fitted(subject)
+    evidence = csr_matrix(purchases(seed).multiply(taken(TRAIN)), dtype=np.float32)
     same = model.grown(evidence, seed=1)
     one, other = (which.top(evidence, k=9) for which in (model, same))
     assert one.item_row.tolist() == other.item_row.tolist()
@@ -456,16 +479,48 @@ def test_a_catalogue_that_has_not_grown_leaves_the_model_as_it_is(subject: str, 
         model.grown(evidence[:, :20], seed=1)
 
 
+@pytest.mark.parametrize("subject", EVERY)
+@given(seed=st.integers(0, 99), many=st.integers(0, 3))
+@laws
+def test_a_catalogue_and_its_takers_one_after_the_other_are_both_at_once(subject: str, seed: int, many: int):
+    """Also where the item was in the catalogue of the fit and nobody had taken it."""
+    items = 30 + many
+    model = fitted(subject)
+    news = csr_matrix(np.hstack([TRAIN.toarray(), np.zeros((40, many), np.float32)]))
+    takers = np.zeros((40, items), np.float32)
+    fresh = np.flatnonzero(~np.concatenate([taken(TRAIN), np.zeros(many, bool)]))
+    takers[:, fresh] = np.random.default_rng(seed).random((40, len(fresh))) < 0.2
+    evidence = csr_matrix(news + csr_matrix(takers))
+    once, later = model.grown(evidence, seed=3), model.grown(news, seed=3).grown(evidence, seed=3)
+    assert once.trained.tolist() == later.trained.tolist() == taken(evidence).tolist()
+    one, other = (which.top(evidence, k=9) for which in (once, later))
+    assert one.item_row.tolist() == other.item_row.tolist()
+    assert one.score.tolist() == other.score.tolist()
+    if subject.startswith("als"):
+        assert once.known.item[:30][taken(TRAIN)].tolist() == model.known.item[taken(TRAIN)].tolist()
+
+
+@pytest.mark.parametrize("subject", ["ease", "cosine", "own"])
+def test_a_similarity_that_does_not_tell_what_was_trained_takes_the_items_that_have_one(subject: str, tmp_path: Path):
+    """On these boards they are the same."""
+    model = fitted(subject)
+    model.save(tmp_path)
+    about = json.loads((tmp_path / "model.json").read_text())
+    del about["arrays"]["trained"]
+    (tmp_path / "model.json").write_text(json.dumps(about))
+    assert load_model(tmp_path).trained.tolist() == model.trained.tolist() == taken(TRAIN).tolist()
+
+
 @given(seed=st.integers(0, 999), many=st.integers(1, 5))
 @laws
 def test_a_new_items_vector_is_the_least_squares_answer_to_its_takers(seed: int, many: int):
     """And the old items' vectors are those of before, bit for bit."""
     model, evidence = fitted("als"), purchases(seed, items=30 + many)
-    grown = model.grown(evidence, seed=0)
-    assert grown.known.item[:30].tolist() == model.known.item.tolist()
+    grown, seen = model.grown(evidence, seed=0), taken(TRAIN)
+    assert grown.known.item[:30][seen].tolist() == model.known.item[seen].tolist()
     users = model.vectors(csr_matrix(evidence[:, :30])).astype(np.float64)
     ridge = model.settings["regularization"] * np.eye(users.shape[1])
-    for item in range(30, 30 + many):
+    for item in [*np.flatnonzero(~seen), *range(30, 30 + many)]:
         weight = evidence[:, item].toarray().ravel().astype(np.float64)
         if not weight.any():
             assert not grown.known.trained[item]

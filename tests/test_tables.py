@@ -227,6 +227,13 @@ def test_only_a_gesture_may_lack_a_price() -> None:
     assert table.rejects["reason"].to_list() == ["product_without_price"]
 
 
+def test_an_event_after_the_moment_that_is_named_is_rejected_and_one_at_it_is_kept() -> None:
+    raw = frame_of("events", {"at": "2026-01-02T00:00:00.000001"}, {"at": "2026-01-02"}, {"at": "x"})
+    table = read_table(raw, "events", until=int(dt.datetime(2026, 1, 2, tzinfo=dt.UTC).timestamp()) * 1_000_000)
+    assert table.rejects["reason"].to_list() == ["at.ahead", "at.unreadable"]
+    assert table.rows["at"].to_list() == [dt.datetime(2026, 1, 2, tzinfo=dt.UTC)]
+
+
 @pytest.mark.parametrize("name", sorted(SCHEMAS))
 def test_of_equal_rows_one_is_kept(name: str) -> None:
     table = read_table(frame_of(name, {}, {}, {}), name)

@@ -171,6 +171,13 @@ class Ledger(Protocol):
         """Do what ``append`` does for each user of a block on its own; one answer a user, bool (U,)."""
         ...
 
+    def keep(self, days: float) -> None:
+        """Let no store of its own accord drop a user's entries sooner than so many days after the last append.
+
+        It holds from each user's next append on, and never makes the time shorter.
+        """
+        ...
+
     def prune(self, before: int) -> int:
         """Drop every entry older than ``before``, and the turns of users with none left; give how many."""
         ...

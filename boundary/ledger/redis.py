@@ -167,6 +167,10 @@ class RedisLedger:
         written[~written] = np.array(self._many(calls), bool)
         return written
 
+    def keep(self, days: float) -> None:
+        if self._keep:  # 0 is for ever
+            self._keep = max(self._keep, int(days * MILLISECONDS_A_DAY))
+
     def prune(self, before: int) -> int:
         dropped = self._drop(before, lambda _: True)
         for found in self._scan("turn"):

@@ -89,6 +89,9 @@ class SqliteLedger:
                     dropped += _total(db.execute(sql.RELEASE, (user, bounded(before))))
         return dropped
 
+    def keep(self, days: float) -> None:
+        """Do nothing: a file drops nothing by itself."""
+
     def prune(self, before: int) -> int:
         dropped, last = 0, b""
         while True:

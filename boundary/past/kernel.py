@@ -151,9 +151,9 @@ def relationship(offsets, kinds, times, prices, quantities, out_first, out_purch
 
 
 @_compiled
-def strongest_kinds(users, item_row, offsets, items, kinds, out):
-    """Write for each pair of user and item the strongest kind, up to purchase, of the user's events with the item."""
+def strongest_kinds(users, item_row, offsets, items, kinds, mask, out):
+    """Write for each pair of user and item the strongest kind, up to purchase, of those events of both in the mask."""
     for row in range(len(users)):
         for event in range(offsets[users[row]], offsets[users[row] + 1]):
-            if items[event] == item_row[row] and out[row] < kinds[event] <= PURCHASE:
+            if mask[event] and items[event] == item_row[row] and out[row] < kinds[event] <= PURCHASE:
                 out[row] = kinds[event]

@@ -172,7 +172,7 @@ def stages(engine: Engine, users: Sequence[str], order: Order, out: Path) -> dic
     with one_blas_thread(), profile:
         for number, block in enumerate(blocks):
             answer = engine.score_block(block, n=order.n, surface=order.surface, intent=order.intent, now=order.now)
-            write_parquet_atomic(slate_rows(engine, answer), out / f"part-{number:06}.parquet")
+            write_parquet_atomic(slate_rows(answer), out / f"part-{number:06}.parquet")
     found = pstats.Stats(profile).stats  # type: ignore[attr-defined]
     took = {
         stage: sum(spent[3] for (path, _, name), spent in found.items() if name == what and Path(path).name == file)

@@ -77,10 +77,11 @@ def compose(
     explore: Rows,
     propensity: float,
     gestures: Rows,
+    forward: bool,
     guest: npt.NDArray[np.bool_],
     hidden: npt.NDArray[np.bool_],
 ) -> Candidates:
-    """Append to each user's ranked rows the crowd's and the explored ones in turn, and the gestures last.
+    """Append to each user's ranked rows the crowd's and the explored ones in turn, and the gestures.
 
     Args:
         user_ids: (U,).
@@ -89,10 +90,11 @@ def compose(
         explore: (U, D) drawn item rows.
         propensity: of each explore row.
         gestures: (G,) item rows that are not for sale.
+        forward: they come after the first explored item; else last.
         guest: (U,) who explores nothing: a guest's list is the same for everybody.
         hidden: (U, C) what of the shelf a user is known to have bought, and so is no discovery; none of a guest's.
     """
-    order, turn = _turns(len(crowd), explore.shape[1], len(gestures))
+    order, turn = _turns(len(crowd), explore.shape[1], len(gestures), forward)
     most = personal.rows + len(explore) * len(order)
     offsets = np.empty(len(explore) + 1, np.int64)
     mine = [getattr(personal, name) for name in COLUMNS]
@@ -105,9 +107,13 @@ def compose(
 
 
 @lru_cache(maxsize=64)
-def _turns(crowd: int, draws: int, gestures: int) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.uint8]]:
+def _turns(crowd: int, draws: int, gestures: int, forward: bool) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.uint8]]:
     """Return the order in which the crowd's, the drawn and the gestures' places come, and each place's source."""
-    turns = [np.arange(crowd) // CROWD_FOR_EACH_EXPLORE, np.arange(draws) + 0.5, np.full(gestures, np.inf)]
+    turns = [
+        np.arange(crowd) // CROWD_FOR_EACH_EXPLORE,
+        np.arange(draws) + 0.5,
+        np.full(gestures, 0.75 if forward else np.inf),
+    ]
     order = np.argsort(np.concatenate(turns), kind="stable")
     kinds = [Source.CROWD, Source.EXPLORE, Source.GESTURE]
     return order, np.repeat(kinds, [crowd, draws, gestures])[order].astype(np.uint8)

@@ -21,7 +21,7 @@ from recsys.models.item_item import ItemItem, Own
 from recsys.models.popular import Popular
 from recsys.models.sharp import Sharp
 from recsys.models.spectral import Spectral
-from recsys.models.store import load_model as _read
+from recsys.models.store import about_model
 from recsys.topk import TopK
 
 __all__ = [
@@ -95,10 +95,19 @@ def _check(model: str, setting: str, kind: str, value: object) -> None:
     raise ModelError(f"`{setting}` of {model} must be {words}{or_none} but got {value!r}")
 
 
-def load_model(path: Path) -> Recommender:
-    """Open the fitted model in a directory, whichever it is."""
-    name, _, _ = _read(path)
+def load_model(path: Path, *, items: int | None = None, dimensions: int | None = None) -> Recommender:
+    """Open the fitted model in a directory, whichever it is, and make sure that it is of so many items and dimensions.
+
+    Raises:
+        ModelError: this version does not know the model, or its items or user vectors are not as stated.
+        ValueError: there is none, its arrays do not fit together, or a number in them is not finite.
+    """
+    name = about_model(path)["name"]
     if name not in MODELS:
         raise ModelError(f"{path} holds a model {name!r}, which this version does not know; fit again")
-    model: Recommender = MODELS[name].load(path)
+    loaded = MODELS[name].load(path)
+    for word, wanted in (("items", items), ("dimensions", dimensions)):
+        if wanted is not None and (found := getattr(loaded, word)) != wanted:
+            raise ModelError(f"the model must be of {wanted} {word} but is of {found}")
+    model: Recommender = loaded
     return model

@@ -87,31 +87,31 @@ class ALS(FactorModel):
         return replace(self, state=Factors.of(item, draft.vectors(matrix), seen))
 
     def grown(self, evidence: csr_matrix, *, seed: int) -> Self:  # noqa: ARG002
-        """Return the model with a vector for each new item that anybody took: the least-squares answer to its takers.
+        """Return the model with a vector for each untrained item that anybody took: the least-squares answer to its takers.
 
-        Their vectors come from the items known before, whose own vectors stay as they are. The seed does not matter.
+        The takers' vectors come from the trained items, whose own vectors stay as they are. The seed does not matter.
         """
         evidence = checked(evidence)
         old, items = self.items, evidence.shape[1]
         if items < old:
             raise ModelError(f"evidence must have the {old} items known so far but has {items}")
         known = self.known.padded(items)
-        if items > old:
+        fresh = np.flatnonzero(taken(evidence) & ~known.trained)
+        if len(fresh):
             users = replace(self, state=known).vectors(evidence)
-            takers = csr_matrix(evidence[:, old:].T)
+            takers = csr_matrix(evidence[:, fresh].T)
             takers.sort_indices()
             gram = users.T @ users + np.float32(self.regularization) * np.eye(users.shape[1], dtype=np.float32)
             root = kernel.root_of(gram)
-            fresh = np.zeros((items - old, users.shape[1]), np.float32)
+            found = np.zeros((len(fresh), users.shape[1]), np.float32)
             confidence, systems = self._confidence(takers), np.empty((0, *gram.shape), np.float32)
             shared(
                 lambda start, stop: kernel.solve(
-                    gram, root, users, takers.indptr, takers.indices, confidence, start, stop, fresh, systems
+                    gram, root, users, takers.indptr, takers.indices, confidence, start, stop, found, systems
                 ),
-                items - old,
+                len(fresh),
             )
-            taken_now = np.diff(takers.indptr) > 0
-            known.item[old:], known.trained[old:] = np.where(taken_now[:, None], fresh, 0), taken_now
+            known.item[fresh], known.trained[fresh] = found, True
         return replace(self, state=Factors.of(known.item, replace(self, state=known).vectors(evidence), known.trained))
 
     def vectors(self, evidence: csr_matrix) -> Floats:

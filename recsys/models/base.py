@@ -89,8 +89,8 @@ class Recommender(Protocol):
     def grown(self, evidence: csr_matrix, *, seed: int) -> Self:
         """Return the fitted model for a catalogue that has grown to the evidence's items; the new ones come last.
 
-        Old items stay what they are in a model that can take up new ones alone; any other is fitted anew. An item
-        that nobody took is never ranked.
+        New to the model are also items that nobody had taken until now. Those it was trained on stay what they are in
+        a model that can take up new ones alone; any other is fitted anew. An item that nobody took is never ranked.
         """
 
     def vectors(self, evidence: csr_matrix) -> Floats | None:

@@ -16,7 +16,7 @@ from recsys.models.base import Affine, Floats, Mask, ModelError, Moments, Progre
 from recsys.models.dense import STEP, DenseModel, some_users
 from recsys.models.factors import FactorModel, Factors, taken
 from recsys.models.served import Block, Served, refuse
-from recsys.models.store import load_model
+from recsys.models.store import check_shapes, load_model
 from recsys.topk import TopK
 
 
@@ -149,6 +149,10 @@ class Blend(DenseModel):
     def trained(self) -> Mask:
         return self.known.trained
 
+    @property
+    def dimensions(self) -> int | None:
+        return None if self.known.joined is None else self.known.joined.dimensions
+
     def vectors(self, evidence: csr_matrix) -> Floats | None:
         """Return (U, d) joined user vectors, or None if a part has none."""
         return None if self.known.joined is None else self.known.joined.vectors(evidence)
@@ -235,10 +239,16 @@ class Blend(DenseModel):
             for place, model in enumerate(draft.unfitted())
         ]
         scales, trained = tuple(arrays["scales"].tolist()), arrays["trained"]
+        items = (len(trained),)
+        check_shapes(arrays, scales=(len(models),), mean=items, std=items)
+        if others := {model.items for model in models} - {len(trained)}:
+            raise ModelError(f"the parts of the blend in {path} must be of {len(trained)} items but are of {others}")
         joined = None
         if "user_mean" in arrays:
             item = np.concatenate([model.known.item for model in models], axis=1)
-            vectors = Factors(item, trained, arrays["user_mean"], arrays["user_covariance"])
+            vectors = Factors.of_arrays(
+                {"item": item, "trained": trained, "mean": arrays["user_mean"], "covariance": arrays["user_covariance"]}
+            )
             joined = Joined(models=tuple(models), scales=scales, joined=vectors)
         measured = Moments(arrays["mean"], arrays["std"])
         return replace(draft, state=Blended(tuple(models), scales, trained, measured, joined))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
-
 import numpy as np
 from scipy.sparse import csr_matrix
 
@@ -18,11 +16,6 @@ DOUBT = 1e-4  # of the largest score in a row: what a block product may be off b
 
 class DenseModel(Served):
     """A model that scores every item for everybody and has neither vectors nor a similarity that says it all."""
-
-    @property
-    @abstractmethod
-    def trained(self) -> Mask:
-        """(I,) bool: taken by anybody in training; only these are ranked."""
 
     @property
     def items(self) -> int:

@@ -74,7 +74,7 @@ class EASE(SimilarityModel):
     def load(cls, path: Path) -> Self:
         """Read what ``save`` wrote, arrays memory-mapped."""
         _, settings, arrays = load_model(path)
-        return cls(**settings, state=Similarity(**arrays))
+        return cls(**settings, state=Similarity.of_arrays(arrays))
 
 
 def _weights(given: csr_matrix, regularization: float, neighbours: int | None, progress: Progress | None) -> csr_matrix:

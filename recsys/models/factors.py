@@ -12,6 +12,7 @@ from scipy.sparse import csr_matrix
 
 from recsys.models.base import Affine, Floats, Mask, ModelError, Moments, Rows, checked, require
 from recsys.models.served import Block, Served
+from recsys.models.store import check_shapes
 from recsys.topk import ItemIndex, TopK, topk
 
 SHELVES = 4  # indexes kept, for the masks asked last
@@ -47,7 +48,9 @@ class Factors:
 
     @classmethod
     def of_arrays(cls, arrays: dict[str, Any]) -> Self:
-        """Take up what ``arrays`` gave."""
+        """Take up what ``arrays`` gave; raise ``ValueError`` where shapes do not fit."""
+        items, size = arrays["item"].shape
+        check_shapes(arrays, trained=(items,), mean=(size,), covariance=(size, size))
         return cls(*(arrays[name] for name in ("item", "trained", "mean", "covariance")))
 
     def padded(self, items: int) -> Factors:
@@ -91,6 +94,14 @@ class FactorModel(Served):
     @property
     def items(self) -> int:
         return len(self.known.item)
+
+    @property
+    def trained(self) -> Mask:
+        return self.known.trained
+
+    @property
+    def dimensions(self) -> int:
+        return int(self.known.item.shape[1])
 
     @abstractmethod
     def vectors(self, evidence: csr_matrix) -> Floats:

@@ -113,7 +113,7 @@ class ItemItem(SimilarityModel):
     def load(cls, path: Path) -> Self:
         """Read what ``save`` wrote, arrays memory-mapped."""
         _, settings, arrays = load_model(path)
-        return cls(**settings, state=Similarity(**arrays))
+        return cls(**settings, state=Similarity.of_arrays(arrays))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -146,7 +146,7 @@ class Own(SimilarityModel):
     def load(cls, path: Path) -> Self:
         """Read what ``save`` wrote, arrays memory-mapped."""
         _, settings, arrays = load_model(path)
-        return cls(**settings, state=Similarity(**arrays))
+        return cls(**settings, state=Similarity.of_arrays(arrays))
 
 
 def _power(degree: npt.NDArray[np.float64], exponent: float) -> npt.NDArray[np.float64]:

@@ -41,6 +41,10 @@ class Popular(Served):
     def items(self) -> int:
         return len(self.known)
 
+    @property
+    def trained(self) -> Mask:
+        return self.known > 0
+
     def fit(self, matrix: csr_matrix, *, seed: int, progress: Progress | None = None) -> Self:  # noqa: ARG002
         """Count users x items; the seed does not matter."""
         matrix = checked(matrix)

@@ -19,7 +19,7 @@ import numpy.typing as npt
 from scipy.sparse import csr_matrix
 
 from recsys.models import kernel
-from recsys.models.base import Affine, Contributions, Floats, ModelError, Offsets, Rows, Solved, Trace, checked
+from recsys.models.base import Affine, Contributions, Floats, Mask, ModelError, Offsets, Rows, Solved, Trace, checked
 from recsys.models.store import save_model
 
 ROOM = 1 << 24  # parts held at once
@@ -85,12 +85,24 @@ class Served(ABC):
     def items(self) -> int:
         """How many items the fitted model knows."""
 
+    @property
+    @abstractmethod
+    def trained(self) -> Mask:
+        """(I,) bool: taken by anybody in training; only these are ranked."""
+
+    @property
+    def dimensions(self) -> int | None:
+        """Length of the fitted model's user vectors, None of a model that has none."""
+        return None
+
     def grown(self, evidence: csr_matrix, *, seed: int) -> Self:
-        """Return the model fitted anew if there are new items; see ``base.Recommender.grown``."""
+        """Return the model fitted anew if items are new, or taken for the first time; see ``base.Recommender.grown``."""
         evidence = checked(evidence)
         if evidence.shape[1] < self.items:
             raise ModelError(f"evidence must have the {self.items} items known so far but has {evidence.shape[1]}")
-        return self if evidence.shape[1] == self.items else self.fit(evidence, seed=seed)  # type: ignore[attr-defined]
+        if evidence.shape[1] == self.items and self.trained[evidence.indices].all():
+            return self
+        return self.fit(evidence, seed=seed)  # type: ignore[attr-defined]
 
     @abstractmethod
     def vectors(self, evidence: csr_matrix) -> Floats | None:

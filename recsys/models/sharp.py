@@ -17,7 +17,7 @@ from recsys.models.dense import DenseModel, some_users
 from recsys.models.factors import taken
 from recsys.models.item_item import ItemItem
 from recsys.models.served import Block, refuse, shared
-from recsys.models.store import load_model
+from recsys.models.store import check_shapes, load_model
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -161,6 +161,8 @@ class Sharp(DenseModel):
     def load(cls, path: Path) -> Self:
         """Read what ``save`` wrote, arrays memory-mapped."""
         _, settings, arrays = load_model(path)
+        items, size = arrays["item"].shape
+        check_shapes(arrays, weights=(items, items), past=(items, size), trained=(items,), mean=(items,), std=(items,))
         return cls(**settings, state=Sharpness(**arrays))
 
     def _blurred(self) -> ItemItem:

@@ -11,7 +11,9 @@ from scipy.sparse import csr_matrix
 
 from recsys.models import kernel
 from recsys.models.base import Affine, Floats, Mask, ModelError, Moments, Rows, checked, raised, require
+from recsys.models.factors import taken
 from recsys.models.served import Block, Served, refuse, shared
+from recsys.models.store import check_shapes
 from recsys.topk import TopK, topk_sparse
 
 STEP = 256  # users measured at once
@@ -25,11 +27,13 @@ class Similarity:
         weights: (I, I) csr float32; row: a past item, column: what it speaks for.
         mean: (I,) float32, mean score over the training users.
         std: (I,) float32, standard deviation of it.
+        trained: (I,) bool, taken by anybody in training.
     """
 
     weights: csr_matrix
     mean: Floats
     std: Floats
+    trained: Mask
 
     @classmethod
     def of(cls, weights: csr_matrix, given: csr_matrix) -> Self:
@@ -42,7 +46,21 @@ class Similarity:
             squares += np.bincount(scores.indices, weights=scores.data.astype(np.float64) ** 2, minlength=items)
         mean = total / max(users, 1)
         std = np.sqrt(np.maximum(squares / max(users, 1) - mean**2, 0))
-        return cls(weights, mean.astype(np.float32), std.astype(np.float32))
+        return cls(weights, mean.astype(np.float32), std.astype(np.float32), taken(given))
+
+    @classmethod
+    def of_arrays(cls, arrays: dict[str, Any]) -> Self:
+        """Take up what ``arrays`` gave; where it does not tell the trained items, they are those with any similarity.
+
+        Raises:
+            ValueError: shapes do not fit.
+        """
+        items = (len(arrays["mean"]),)
+        check_shapes(arrays, weights=2 * items, std=items)
+        speaking = np.diff(arrays["weights"].indptr) > 0
+        arrays = {"trained": speaking | taken(arrays["weights"])} | arrays
+        check_shapes(arrays, trained=items)
+        return cls(**arrays)
 
 
 class SimilarityModel(Served):
@@ -61,6 +79,10 @@ class SimilarityModel(Served):
     @property
     def items(self) -> int:
         return int(self.known.weights.shape[0])
+
+    @property
+    def trained(self) -> Mask:
+        return self.known.trained
 
     def vectors(self, evidence: csr_matrix) -> None:
         """Return None: there are no user vectors, so no blindfold either."""
@@ -129,7 +151,8 @@ class SimilarityModel(Served):
 
     def arrays(self) -> dict[str, npt.NDArray[Any] | csr_matrix]:
         """Return what is to be saved beside the settings."""
-        return {"weights": self.known.weights, "mean": self.known.mean, "std": self.known.std}
+        names = ("weights", "mean", "std", "trained")
+        return {name: getattr(self.known, name) for name in names}
 
 
 def strongest(weights: csr_matrix, neighbours: int | None) -> csr_matrix:

@@ -15,7 +15,7 @@ from recsys.models import kernel
 from recsys.models.base import Floats, ModelError, Progress, checked, raised, require
 from recsys.models.factors import FactorModel, Factors, taken
 from recsys.models.served import Block, shared
-from recsys.models.store import load_model
+from recsys.models.store import check_shapes, load_model
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -133,6 +133,7 @@ class Spectral(FactorModel):
     def load(cls, path: Path) -> Self:
         """Read what ``save`` wrote, arrays memory-mapped."""
         _, settings, arrays = load_model(path)
+        check_shapes(arrays, past=arrays["item"].shape)
         return cls(**settings, state=Filter(arrays["past"], Factors.of_arrays(arrays)))
 
     def _rows(self, given: csr_matrix) -> csr_matrix:

@@ -21,15 +21,18 @@ def save_csr(path: Path, name: str, matrix: csr_matrix) -> None:
 
 
 def load_csr(path: Path, name: str, *, shape: tuple[int, int]) -> csr_matrix:
-    """Open a csr matrix that ``save_csr`` wrote, memory-mapped and without copying.
+    """Open a csr matrix that ``save_csr`` wrote, memory-mapped and without copying; all of it is looked at.
 
     Raises:
-        ValueError: the stored arrays do not fit the shape.
+        ValueError: the stored arrays do not fit the shape, or a number is not finite.
     """
     data, indices, indptr = (_mapped(path / f"{name}.{part}.npy") for part in _PARTS)
     if len(indptr) != shape[0] + 1:
         raise ValueError(f"{path / name} must have {shape[0]} rows but has {len(indptr) - 1}")
-    return csr_matrix((data, indices, indptr), shape=shape, copy=False)
+    check_finite(f"{name}.data", data)
+    matrix = csr_matrix((data, indices, indptr), shape=shape, copy=False)
+    matrix.check_format(full_check=True)
+    return matrix
 
 
 def save_model(
@@ -52,18 +55,66 @@ def save_model(
 def load_model(path: Path) -> tuple[str, dict[str, Any], dict[str, Any]]:
     """Return the name, the settings and the memory-mapped arrays that ``save_model`` wrote.
 
+    Every number is looked at, in place: nothing is copied, and serving reads them all anyway. Whether shapes fit each
+    other is the model's to know.
+
+    Raises:
+        ValueError: the directory holds no model, an array is broken, or a number is not finite.
+    """
+    about = about_model(path)
+    arrays = {
+        key: _load_array(path, key) if shape is None else load_csr(path, key, shape=(shape[0], shape[1]))
+        for key, shape in about["arrays"].items()
+    }
+    return about["name"], about["settings"], arrays
+
+
+def about_model(path: Path) -> dict[str, Any]:
+    """Return what stands in a model's directory beside the arrays: name, settings, shapes of csr matrices.
+
     Raises:
         ValueError: the directory holds no model.
     """
     about_path = path / "model.json"
     if not about_path.exists():
         raise ValueError(f"{path} holds no model: model.json is missing; run `cornerstore fit` first")
-    about = json.loads(about_path.read_text(encoding="utf-8"))
-    arrays = {
-        key: _mapped(path / f"{key}.npy") if shape is None else load_csr(path, key, shape=(shape[0], shape[1]))
-        for key, shape in about["arrays"].items()
-    }
-    return about["name"], about["settings"], arrays
+    about: dict[str, Any] = json.loads(about_path.read_text(encoding="utf-8"))
+    return about
+
+
+def check_shapes(arrays: Mapping[str, npt.NDArray[Any] | csr_matrix], **shapes: tuple[int, ...]) -> None:
+    """Refuse arrays of another shape than the one that is stated.
+
+    Example:
+        >>> check_shapes({"mean": np.zeros(2)}, mean=(3,))
+        Traceback (most recent call last):
+        ValueError: mean must be of shape (3,) but is of (2,)
+    """
+    for name, shape in shapes.items():
+        if arrays[name].shape != shape:
+            raise ValueError(f"{name} must be of shape {shape} but is of {arrays[name].shape}")
+
+
+def check_finite(name: str, array: npt.NDArray[Any]) -> None:
+    """Refuse float32 with NaN or infinity: one pass that copies nothing, since their sum is then not finite either.
+
+    Example:
+        >>> check_finite("mean", np.array([1, np.nan], np.float32))
+        Traceback (most recent call last):
+        ValueError: mean must hold finite numbers alone
+    """
+    if array.dtype.kind != "f":
+        return
+    with np.errstate(invalid="ignore"):
+        total = array.sum(dtype=np.float64)
+    if not np.isfinite(total):
+        raise ValueError(f"{name} must hold finite numbers alone")
+
+
+def _load_array(path: Path, name: str) -> npt.NDArray[Any]:
+    array = _mapped(path / f"{name}.npy")
+    check_finite(name, array)
+    return array
 
 
 def _mapped(path: Path) -> npt.NDArray[Any]:

@@ -379,15 +379,18 @@ def test_a_basket_is_what_was_bought_at_one_time() -> None:
 
 @given(shops)
 def test_the_strongest_kind_is_the_strongest(seed: int) -> None:
-    """Of all a user did with an item: purchase before cart before view; no is nothing."""
+    """Of all a user did with an item and may be told of: purchase before cart before view; no is nothing."""
     past = random_world(seed).history
+    told = np.random.default_rng(seed).random(len(past.at)) < 0.7
     pairs = [(user, item) for user in range(past.users) for item in range(12)]
     users, items = (np.array(column, np.int32) for column in zip(*pairs, strict=True))
-    found = past.strongest_kinds(users, items)
+    found = past.strongest_kinds(users, items, told)
     for (user, item), kind in zip(pairs, found.tolist(), strict=True):
         part = slice(*past.offsets[user : user + 2])
         done = [
-            k for i, k in zip(past.item_row[part], past.kind[part], strict=True) if i == item and k <= Kind.PURCHASE
+            k
+            for i, k, spoke in zip(past.item_row[part], past.kind[part], told[part], strict=True)
+            if spoke and i == item and k <= Kind.PURCHASE
         ]
         assert kind == max(done, default=0)
 

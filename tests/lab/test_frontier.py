@@ -2,6 +2,7 @@
 
 import numpy as np
 import polars as pl
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -29,6 +30,17 @@ def test_the_rule_takes_the_least_among_those_that_reach_the_floors():
     """The first of equals; a policy below a floor is never taken."""
     trials = pl.DataFrame({"trial": [0, 1, 2, 3], "kept": [0.99, 0.96, 0.94, 0.95], "leak": [0.4, 0.2, 0.0, 0.2]})
     assert frontier.recommended(trials, Rule("leak", {"kept": 0.95})) == 1
+
+
+@pytest.mark.parametrize(
+    ("kept", "leak"), [(np.nan, 0.0), (np.inf, 0.0), (None, 0.0), (0.99, np.nan), (0.99, None), (0.99, -np.inf)]
+)
+def test_what_was_not_measured_is_never_recommended(kept, leak):
+    """Neither as a floor nor as the least; alone it leaves none."""
+    rule = Rule("leak", {"kept": 0.95})
+    trials = pl.DataFrame({"trial": [0, 1], "kept": [kept, 0.96], "leak": [leak, 0.4]}, strict=False)
+    assert frontier.recommended(trials, rule) == 1
+    assert frontier.recommended(trials.head(1), rule) is None
 
 
 def test_where_none_qualifies_it_is_said():

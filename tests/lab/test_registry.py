@@ -21,6 +21,7 @@ from experiments.registry import PromotionError, promote, read_rails, requiremen
 from experiments.visits import LabError
 from recsys.bundle import Bundle
 from recsys.engine import Engine
+from recsys.forgetting import FILE
 from recsys.registered import RegisteredError, bundle_of
 from recsys.shop import latest
 
@@ -87,6 +88,36 @@ def test_the_champion_is_the_last_that_was_promoted_and_rollback_returns_to_the_
         rollback(out)
     with pytest.raises(LabError, match="has the alias 'nobody'"):
         rollback(out, alias="nobody")
+
+
+def test_whoever_was_forgotten_in_the_champion_comes_back_neither_by_promoting_nor_by_rolling_back(lab, good, tmp_path):
+    """The next version knows them no more, though the bundle it is made from does; nor does the one before."""
+    one, other, third = [user for user in lab.bundle.user_ids if user][:3]
+    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    for number, user in enumerate((one, other), 1):
+        promote(lab.folder, tmp_path, figures=good)
+        Engine.load(bundle_of(f"models:/cornerstore/{number}", uri), ledger=None).forget(user)
+    second = Bundle.load(bundle_of(CHAMPION, uri))
+    assert not {one, other} & set(second.user_ids)
+    assert {third} < set(second.user_ids)
+    assert second.forgotten.waiting == 2
+    assert rollback(tmp_path)["to"] == 1
+    first = Bundle.load(bundle_of(CHAMPION, uri))
+    assert not {one, other} & {*first.user_ids, *first.customers_table["user_id"]}
+    assert first.forgotten.find(other) == second.forgotten.find(other)
+    assert one in Bundle.load(lab.folder).user_ids
+
+
+@pytest.mark.parametrize("said", [None, "[{}]"])
+def test_a_champion_that_cannot_tell_who_was_forgotten_has_no_successor(lab, good, tmp_path, said):
+    """Else they would come back; it is said in one line, and nothing is registered."""
+    promote(lab.folder, tmp_path, figures=good)
+    marks = bundle_of(CHAMPION, f"sqlite:///{tmp_path / 'mlflow.db'}") / FILE
+    marks.unlink() if said is None else marks.write_text(said)
+    with pytest.raises(LabError, match=f"{FILE}.*restore it"):
+        promote(lab.folder, tmp_path, figures=good)
+    with pytest.raises(LabError, match="the first that had the alias"):
+        rollback(tmp_path)
 
 
 @pytest.mark.parametrize("uri", ["models:/cornerstore@nobody", "models:/other/1", "models:/cornerstore", "runs/bundle"])

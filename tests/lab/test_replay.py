@@ -1,6 +1,7 @@
 """Are people followed around, and would the replay notice?"""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import polars as pl
@@ -9,9 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from boundary.ledger import open_ledger
-from boundary.words import MICROSECONDS_A_DAY
+from boundary.words import MICROSECONDS_A_DAY, SOURCE_NAMES, Tier
 from experiments.replay import longest_run, nth_in_window, over_caps, replay, replayed
 from experiments.visits import LabError, Stage, some_users
+from recsys.engine import Engine
 from recsys.shop import latest
 
 DAY = MICROSECONDS_A_DAY
@@ -46,13 +48,57 @@ def test_without_the_cap_the_replay_finds_what_is_over_it(lab):
             parts.append(pl.DataFrame({
                 "user": day.users[owner[kept]], "item": day.verdict.candidates.item_row[kept].astype(np.int64),
                 "at": np.full(kept.sum(), day.now), "source": day.verdict.candidates.source[kept],
-                "tier": day.tier[owner[kept]],
+                "tier": day.tier[owner[kept]], "noted": day.noted[owner[kept]],
             }))  # fmt: skip
         book.close()
         strict = Stage(lab.bundle, lab.policy.replace({"rules.item_cap.times": 1}))
         rates = over_caps(pl.concat(parts), strict, surface="home", intent="browse")
         counted.append(rates["over_cap_rate.item_cap"])
     assert counted[0] >= counted[1] > 0
+
+
+@pytest.mark.parametrize(("surface", "noted"), [("home", False), ("email", True)])
+def test_the_ledger_is_left_as_the_engine_leaves_it(lab, surface, noted):
+    """Of shoppers who did not agree only messages are noted, of the others everything, visit by visit."""
+    bundle, until = lab.bundle, latest(lab.shop.events)
+    agreed = bundle.customers.agreed_to("personalise")
+    told = bundle.customers.known & bundle.customers.agreed_to("email")
+    users = np.concatenate([np.flatnonzero(told & ~agreed)[:12], np.flatnonzero(told & agreed)[:3]])
+    book, own = open_ledger("sqlite://"), open_ledger("sqlite://")
+    stage = Stage(bundle, lab.policy.replace({"rules.channel_gap.enforce": "off", "rules.quiet_hours.enforce": "off"}))
+    days = replayed(stage, np.sort(users), since=until - 30 * DAY, until=until, n=6, surface=surface, intent="browse",
+                    ledger=book)  # fmt: skip
+    for day in days:
+        past = replace(bundle, path=None, seen=None, history=bundle.history.only(bundle.history.at < day.now))
+        engine = Engine(past, ledger=own, policy=stage.policy)
+        for user in day.users.tolist():
+            slate = engine.score(bundle.user_ids[user], n=6, surface=surface, now=day.now)
+            assert engine.shown(slate) == slate.reserved
+    left = {user: [lines(ledger, bundle.user_ids[user]) for ledger in (book, own)] for user in users.tolist()}
+    book.close()
+    own.close()
+    for one, other in left.values():
+        assert one == other
+    assert any(left[user][0] for user in users.tolist() if not agreed[user]) == noted
+    assert any(left[user][0] for user in users.tolist() if agreed[user])
+
+
+def lines(ledger, user_id):
+    """What a ledger holds of a shopper, but for the slates' names."""
+    return sorted((e.at, e.item_id, e.surface, e.position, e.source, e.confirmed) for e in ledger.read(user_id, 0)[0])
+
+
+def test_a_guest_who_gets_the_same_message_too_often_is_over_the_cap(lab):
+    """Messages are noted of guests too, so their caps are counted; elsewhere nothing of them is."""
+    now = latest(lab.shop.events)
+    seen = pl.DataFrame({"user": [1] * 5, "item": [4] * 5, "at": [now + day * DAY for day in range(5)],
+                         "source": [SOURCE_NAMES.index("crowd")] * 5, "tier": [int(Tier.GUEST)] * 5})  # fmt: skip
+    stage = Stage(lab.bundle, lab.policy.replace({"overrides.surface.email": {}}))
+    rates = [
+        over_caps(seen.with_columns(noted=pl.lit(noted)), stage, surface="email", intent="browse")
+        for noted in (True, False)
+    ]
+    assert [rate["over_cap_rate.item_cap"] for rate in rates] == [0.4, 0.0]
 
 
 @settings(deadline=None, max_examples=60, derandomize=True)

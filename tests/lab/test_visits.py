@@ -5,7 +5,8 @@ import pytest
 
 from boundary.history import Exposures
 from boundary.words import MICROSECONDS_A_DAY
-from experiments.visits import LabError, Stage, reblind, shown, some_users
+from experiments.visits import Stage, shown, some_users
+from recsys.bundle import BundleError
 from recsys.engine import Engine
 from recsys.propose import Request
 from recsys.shop import fit_shop, latest
@@ -40,7 +41,7 @@ def test_a_scaled_blindfold_is_the_one_learned_at_that_strength(lab):
         fit_shop(lab.shop, policy=lab.policy.replace({**fewest, "blind.strength": strength}), **settings)
         for strength in (1.0, 0.5)
     )
-    scaled = reblind(full, at=1.0, strength=0.5)
+    scaled = full.under(half.policy)
     assert np.allclose(scaled.blindfold.matrix, half.blindfold.matrix, atol=1e-5)
     assert np.allclose(scaled.blindfold.offset, half.blindfold.offset, atol=1e-5)
     assert np.allclose(scaled.moments.mean, half.moments.mean, atol=1e-4)
@@ -48,11 +49,10 @@ def test_a_scaled_blindfold_is_the_one_learned_at_that_strength(lab):
 
 def test_a_bundle_fitted_without_blindfold_cannot_be_blinded(lab):
     """There is nothing to take a multiple of."""
-    from dataclasses import replace
-
-    bare = replace(lab.bundle, blindfold=None)
-    with pytest.raises(LabError, match="fitted at 0"):
-        reblind(bare, at=0.0, strength=0.5)
+    bare = fit_shop(lab.shop, taxonomy=lab.taxonomy, choice=lab.choice, now=latest(lab.shop.events),
+                    policy=lab.policy.replace({"blind.strength": 0.0}))  # fmt: skip
+    with pytest.raises(BundleError, match="fitted at 0"):
+        bare.under(lab.policy.replace({"blind.strength": 0.5}))
 
 
 def test_shown_rows_are_laid_out_by_user(lab):

@@ -156,9 +156,20 @@ def test_an_idle_user_expires_after_the_longest_window(redis_server: RedisServer
     ledger.close()
 
 
+def test_a_longer_window_keeps_entries_longer(redis_server: RedisServer, user: str) -> None:
+    """From the next append on; a shorter one changes nothing, and what never expires goes on so."""
+    ledger = open_ledger(redis_server.url, timeout=5, keep_days=30)
+    for days, left in ((30, 30), (90, 90), (7, 90)):
+        ledger.keep(days)
+        ledger.append(user, [MILK], expected_turn=ledger.read(user, 0)[1])
+        assert lives(redis_server.url, ledger, user) == [left, left]
+    ledger.close()
+
+
 def test_without_keep_days_nothing_expires(redis_server: RedisServer, user: str) -> None:
     """Keys stay until they are pruned or forgotten."""
     ledger = open_ledger(redis_server.url, timeout=5)
+    ledger.keep(7)
     ledger.append(user, [MILK], expected_turn=ledger.read(user, 0)[1])
     client = redis.Redis.from_url(redis_server.url)
     key = user_key(user).hex()

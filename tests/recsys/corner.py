@@ -14,7 +14,7 @@ from recsys.bundle import Bundle
 from recsys.fitting import fit_bundle
 from recsys.forgetting import Forgotten
 from recsys.interactions import Weighing
-from recsys.models import make_model
+from recsys.models import Recommender, make_model
 
 MOMENT = dt.datetime(2026, 3, 2, 12, 0, tzinfo=dt.UTC)
 NOW = int(MOMENT.timestamp() * 1_000_000)
@@ -95,6 +95,7 @@ def fitted(
     *,
     forgotten: Forgotten | None = None,
     policy: Policy = POLICY,
+    model: Recommender | None = None,
     now: int = NOW,
 ) -> Bundle:
     """Fit the small shop, or a variation of it."""
@@ -104,7 +105,7 @@ def fitted(
         customers_frame() if customers is None else customers,
         taxonomy=SENSITIVE,
         policy=policy,
-        model=make_model("als", factors=6, iterations=4, regularization=1.0),
+        model=model or make_model("als", factors=6, iterations=4, regularization=1.0),
         weighing=Weighing({"purchase": 1.0, "cart": 1.0, "view": 0.3}),
         now=now,
         seed=3,

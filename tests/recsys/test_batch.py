@@ -12,15 +12,17 @@ from typing import Any
 
 import polars as pl
 import pytest
-from corner import MINUTE, NOW, USERS, shopper
+from corner import MINUTE, NOW, USERS, fitted, shopper
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from boundary.ledger import open_ledger
 from boundary.words import INTENTS
-from recsys.batch import BatchError, Order, score_users, slate_rows, withheld_rows
+from recsys import batch
+from recsys.batch import BatchError, Order, claim, score_part, score_users, slate_rows, withheld_rows
 from recsys.bundle import Bundle
-from recsys.engine import Engine
+from recsys.engine import Engine, EngineError
+from recsys.people import note_copies
 
 EVERYBODY = [shopper(u) for u in range(USERS)]
 
@@ -36,7 +38,7 @@ def test_the_batch_is_each_call(engine: Engine, intent: str, surface: str) -> No
     for user in EVERYBODY[::5]:
         engine.shown(engine.score(user, now=NOW - MINUTE))
     answer = engine.score_block(EVERYBODY, n=6, surface=surface, intent=intent, now=NOW)
-    rows = slate_rows(engine, answer)
+    rows = slate_rows(answer)
     for slate in engine.slates(answer, surface=surface, intent=intent):
         assert slate.user_id is not None
         alone = engine.score(slate.user_id, n=6, surface=surface, intent=intent, now=NOW, reserve=False)
@@ -54,8 +56,8 @@ def test_order_and_size_of_blocks_do_not_matter(people: list[int], block: int) -
     engine = _shared_engine()
     ids = [shopper(u) for u in people]
     parts = [engine.score_block(ids[i : i + block], n=5, now=NOW) for i in range(0, len(ids), block)]
-    found = pl.concat([slate_rows(engine, part) for part in parts]).sort("user_id", "position")
-    whole = slate_rows(engine, engine.score_block(sorted(ids), n=5, now=NOW)).sort("user_id", "position")
+    found = pl.concat([slate_rows(part) for part in parts]).sort("user_id", "position")
+    whole = slate_rows(engine.score_block(sorted(ids), n=5, now=NOW)).sort("user_id", "position")
     assert found.equals(whole)
 
 
@@ -69,7 +71,7 @@ def test_parts_and_manifest_agree(engine: Engine, tmp_path: Path) -> None:
     held = pl.read_parquet(sorted((tmp_path / "withheld").glob("*.parquet")))
     assert held["reasons"].list.len().min() >= 1
     answer = engine.score_block(EVERYBODY, n=6, now=NOW)
-    assert len(withheld_rows(engine, answer)) == len(held)
+    assert len(withheld_rows(answer)) == len(held)
 
 
 def test_a_batch_is_not_written_over(engine: Engine, tmp_path: Path) -> None:
@@ -78,7 +80,7 @@ def test_a_batch_is_not_written_over(engine: Engine, tmp_path: Path) -> None:
     with pytest.raises(BatchError, match="already holds a batch"):
         score_users(engine, EVERYBODY[:4], tmp_path, order())
     for people, changed in ((EVERYBODY[:4], order(n=7)), (EVERYBODY[1:5], order()), (EVERYBODY[:4][::-1], order())):
-        with pytest.raises(BatchError, match="another order, policy or list"):
+        with pytest.raises(BatchError, match="another order, bundle, policy or list"):
             score_users(engine, people, tmp_path, changed, resume=True)
 
 
@@ -124,10 +126,81 @@ def test_who_moved_on_meanwhile_loses_the_slate(bundle: Bundle, tmp_path: Path) 
     assert (told["moved_on"], slates["user_id"].n_unique()) == (1, 3)
 
 
+def test_who_moved_on_once_is_scored_again(opened: Callable[..., Engine], tmp_path: Path, monkeypatch: Any) -> None:
+    """A bystander who is forgotten between plan and ledger costs nobody the slate."""
+    here, there, real = opened(), opened(), batch._record
+
+    def record(*given: Any) -> Any:
+        if shopper(9) in there.bundle.user_ids:
+            there.forget(shopper(9), now=NOW)
+        return real(*given)
+
+    monkeypatch.setattr(batch, "_record", record)
+    told = score_users(here, EVERYBODY[:8], tmp_path / "batch", order(record=True, block=4))
+    slates = pl.read_parquet(sorted((tmp_path / "batch" / "slates").glob("*.parquet")))
+    assert (told["moved_on"], slates["user_id"].unique(maintain_order=True).to_list()) == (0, EVERYBODY[:8])
+    assert here.ledger is not None
+    held = here.ledger.read_block(EVERYBODY[:8], 0)
+    assert held.entries.item_id == slates["item_id"].to_list()
+
+
+def test_a_batch_is_of_one_bundle_and_one_policy(opened: Callable[..., Engine], tmp_path: Path) -> None:
+    """Neither a reload under way nor a resume under another fit mixes two; going back and on is possible."""
+    engine, stopped = opened(), []
+
+    def reload(done: int, of: int) -> None:
+        if not stopped:
+            stopped.append((done, of))
+            engine.reload(policy=engine.policy.replace({"rules.profile_share.most": 0.2}))
+
+    with pytest.raises(BatchError, match="begun under another bundle or policy"):
+        score_users(engine, EVERYBODY, tmp_path, order(block=4), progress=reload, workers=1)
+    other = Engine(fitted(), ledger=engine.ledger)
+    with pytest.raises(BatchError, match="another order, bundle, policy or list"):
+        score_users(other, EVERYBODY, tmp_path, order(block=4), resume=True)
+    told = score_users(opened(), EVERYBODY, tmp_path, order(block=4), resume=True)
+    assert (told["scored"], told["policy_digest"]) == (USERS, opened().policy.digest)
+
+
+def test_a_batch_goes_on_after_somebody_left(opened: Callable[..., Engine], tmp_path: Path) -> None:
+    """Forgotten between kill and resume: the others' blocks stay what they were, whether the list names them or not."""
+    engine = opened()
+    for number, still in enumerate(([], [shopper(1)])):
+        gone, out = shopper(number), tmp_path / str(number)
+        claim(out, {"order": order(block=4).to_dict(), "policy_digest": engine.policy.digest, "fit_id": engine.bundle.fit_id},
+              EVERYBODY[number:8], forgotten=engine.bundle.forgotten, resume=False)  # fmt: skip
+        note_copies(engine.bundle.path, out)  # type: ignore[arg-type]
+        score_part(engine, out, 0, order(block=4))
+        engine.forget(gone, now=NOW)
+        people = sorted({*EVERYBODY[number + 1 : 8], *still})
+        told = score_users(engine, people, out, order(block=4), resume=True)
+        slates = pl.read_parquet(sorted((out / "slates").glob("*.parquet")))
+        assert slates["user_id"].unique(maintain_order=True).to_list() == EVERYBODY[number + 1 : 8]
+        assert told["users"] == 7 - number
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"n": -1}, "`n` must be at least 0"),
+        ({"intent": "buy"}, "`intent` must be one of"),
+        ({"surface": ""}, "`surface` must be a word"),
+        ({"now": 5}, "`now` must be a time"),
+        ({"block": 0}, "`block` must be at least 1 but got 0"),
+        ({"block": -5}, "`block` must be at least 1 but got -5"),
+    ],
+)
+def test_an_order_that_cannot_be_done_claims_no_folder(changed: dict[str, Any], words: str) -> None:
+    """It is refused before there is anything to write."""
+    with pytest.raises((EngineError, BatchError), match=words):
+        order(**changed)
+
+
 KILLED = """
 import os, signal, sys
 from recsys import batch
-from recsys.engine import Engine
+from recsys.engine import Engine, EngineError
+from recsys.people import note_copies
 where, calls = sys.argv[4], [0]
 real = {"before": batch._record, "after": batch._finish}
 

@@ -96,7 +96,7 @@ def test_a_batch_counts_what_each_call_would(bundle: Bundle, tmp_path: Path) -> 
         assert manifest["beside"] == {name: count for name, count in calls.counts.items() if count}
         assert manifest["beside_digest"] == STRICTER.digest
         plain = Engine(bundle, ledger=ledger)
-        with pytest.raises(BatchError, match="another order, policy"):
+        with pytest.raises(BatchError, match="another order, bundle, policy"):
             score_users(plain, EVERYBODY, tmp_path / "out", order, resume=True)
         assert score_users(plain, EVERYBODY, tmp_path / "plain", order)["beside"] == {}
 

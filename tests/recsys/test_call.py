@@ -95,6 +95,12 @@ def test_a_whole_number_is_the_id_that_the_tables_write_out() -> None:
     assert engine.score(7, now=NOW).tier == "guest"
 
 
+def test_slots_may_be_counted_in_numpy(engine: Engine) -> None:
+    """A whole number of any kind is one."""
+    few = engine.score(WHO, n=np.int64(4), now=NOW, reserve=False)  # type: ignore[arg-type]
+    assert few.items == engine.score(WHO, n=4, now=NOW, reserve=False).items
+
+
 @pytest.mark.parametrize("given", [7.0, True, b"7", ["7"], float("nan")])
 def test_an_id_that_is_none_is_told_in_one_line(engine: Engine, given: object) -> None:
     """Neither text nor a whole number: the line names the argument; nobody's list is given instead."""
@@ -225,6 +231,72 @@ def test_a_session_speaks_for_a_guest_and_is_not_stored(engine: Engine) -> None:
 def test_a_session_of_nothing_that_may_speak_changes_nothing(engine: Engine, session: list[str]) -> None:
     """Unknown ids, sensitive items and gestures in a session leave the guest's slate as it is."""
     assert engine.score(None, session=session, now=NOW).items == engine.score(None, now=NOW).items
+
+
+@pytest.mark.parametrize("who", [57, 58, 59])
+def test_what_may_not_be_known_is_not_told_in_a_why(engine: Engine, who: int) -> None:
+    """Who opted out, agreed to nothing or has no row looks at what they bought: they are told what a stranger is."""
+    bought = events_frame().filter(pl.col("user_id") == shopper(who))["item_id"].unique().sort().to_list()
+    for item in bought:
+        own = engine.score(shopper(who), n=10, session=[item], now=NOW)
+        assert own.items == engine.score(None, n=10, session=[item], now=NOW).items
+        assert not any("bought" in one.why for one in own.items)
+    block = engine.score_block([shopper(who)], now=NOW)
+    assert not block.spoke.any()
+
+
+def test_what_is_on_the_screen_is_no_repeat(engine: Engine) -> None:
+    """A list of what was bought holds neither what is only looked at, nor what is looked at and was bought."""
+    kept = ids(engine.score(WHO, n=6, intent="find", now=NOW, reserve=False))
+    bought = set(events_frame().filter(pl.col("user_id") == WHO)["item_id"])
+    strange = next(item for item in AISLE if item not in bought)
+    for item in (strange, kept[0]):
+        slate = engine.score(WHO, n=6, intent="find", session=[item], now=NOW, reserve=False)
+        assert item not in {one.item_id for one in slate.items if one.source == "personal"}
+        assert {one.item_id for one in slate.items if one.source == "personal"} <= bought
+    assert kept[0] in bought
+
+
+# --- gestures ---
+
+
+def with_gestures(**strings: object) -> Engine:
+    """The shop with a tip on the shelf of thanks and, where ``strings`` are given, a second one that has them."""
+    stock = catalogue_frame()
+    gift = stock.filter(pl.col("kind") == "gesture").with_columns(category=pl.lit("thanks"), item_id=pl.lit("tip"))
+    tied = [gift.with_columns(pl.lit("tied").alias("item_id"), **strings)] if strings else []
+    return Engine(fitted(catalogue=pl.concat([stock.filter(pl.col("kind") == "product"), gift, *tied])),
+                  ledger=open_ledger("sqlite://"))  # fmt: skip
+
+
+def test_a_gesture_comes_forward_one_day_in_five() -> None:
+    """A thank-you with no strings, for everybody on the same day, and never on the same day of the week alone."""
+    engine, came = with_gestures(), []
+    for day in range(35):
+        now = NOW + day * DAY
+        slates = [engine.score(who, n=10, now=now, reserve=False) for who in (WHO, None)]
+        thanked = ["tip" in ids(slate) for slate in slates]
+        assert thanked[0] == thanked[1]
+        came.append(thanked[0])
+    assert [day for day, one in enumerate(came) if one] == list(range(came.index(True), 35, 5))
+
+
+def test_a_gesture_with_strings_has_no_turn() -> None:
+    """Among two, the one that must be earned is never the candidate; alone it is, and is withheld."""
+    engine = with_gestures(conditions=pl.lit("buy two"))
+    for day in range(10):
+        slate = engine.score(WHO, n=100, now=NOW + day * DAY, reserve=False)
+        assert [one.item_id for one in slate.items if one.source == "gesture"] == ["tip"]
+        assert "conditional_gift" not in slate.withheld
+
+
+def test_explaining_a_gesture_judges_it_as_one() -> None:
+    """It is no product of the profile, whatever day it is, and its own rule says what is wrong with it."""
+    engine = with_gestures(tracker=pl.lit(value=True))
+    for day in range(5):
+        for item, reasons in (("tip", set()), ("tied", {"conditional_gift"})):
+            told = engine.explain(WHO, item, n=100, now=NOW + day * DAY)
+            assert (told.source, set(told.reasons)) == ("gesture", reasons)
 
 
 # --- time ---

@@ -89,6 +89,7 @@ def test_forgetting_takes_the_complaints_along(engine: Engine) -> None:
         (WHO, "item-34", "love", "`kind` must be one of"),
         (WHO, None, "dismiss", "`item_id` must name"),
         (WHO, "", "dismiss", "`item_id` must name"),
+        (WHO, "item-3 4", "dismiss", "`item_id` 'item-3 4' is not in the catalogue"),
         ("", "item-34", "dismiss", "`user_id` must name"),
         ("\ud800", "item-34", "dismiss", "`user_id` must be Unicode"),
     ],
@@ -99,6 +100,15 @@ def test_feedback_that_says_nothing_is_refused(
     """One line names what is missing."""
     with pytest.raises(EngineError, match=told):
         engine.feedback(user, item, kind, now=NOW)
+
+
+@pytest.mark.parametrize("slate", [None, "slate", {"slate_id": "1"}])
+def test_only_a_slate_can_have_been_shown(engine: Engine, slate: object) -> None:
+    """Anything else is refused in one line, and so is feedback from nowhere."""
+    with pytest.raises(EngineError, match="`slate` must be what `score` or `serve` returned"):
+        engine.shown(slate)  # type: ignore[arg-type]
+    with pytest.raises(EngineError, match="`surface` must be a word but got ''"):
+        engine.feedback(WHO, "item-34", "dismiss", surface="", now=NOW)
 
 
 def test_without_a_ledger_feedback_says_so(bundle: Bundle) -> None:

@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-from corner import DAY, NOW, USERS, customers_frame, events_frame, fitted, shopper
+from corner import DAY, NOW, POLICY, SENSITIVE, USERS, catalogue_frame, customers_frame, events_frame, fitted, shopper
 
 from boundary.ledger import open_ledger
+from recsys import batch
 from recsys.batch import Order, merge_parts, score_users
 from recsys.bundle import Bundle
 from recsys.engine import Engine, EngineError
@@ -249,3 +250,113 @@ def test_marks_join_to_the_later_moment_and_the_earlier_deadline() -> None:
     assert (both.waiting, both.retrain_by) == (2, 50)
     assert len(one.newer_than(both)) == 0
     assert "ann" not in json.dumps(both.lists)
+
+
+def test_an_engine_that_changes_follows_first(opened: Open) -> None:
+    """News, another policy, or a copy saved elsewhere do not bring back who was forgotten by another engine."""
+    here, there, third, fourth = opened(), opened(), opened(), opened()
+    here.forget(WHO, now=NOW)
+    there.update(events_frame(seed=6).head(3), now=NOW)
+    third.reload(policy=there.policy.replace({"rules.profile_share.most": 0.3}))
+    copy = Engine.load(fourth.save(fourth.bundle.path.with_name("copy")), ledger=None)  # type: ignore[union-attr]
+    for engine in (there, third, copy):
+        assert engine.score(WHO, now=NOW).tier == "guest"
+        assert WHO not in engine.bundle.user_ids
+        assert engine.status(now=NOW)["forgotten"]["count"] == 1
+
+
+def test_who_is_forgotten_while_a_bundle_is_opened_is_followed(opened: Open, home: Path) -> None:
+    """Between reading the shoppers and the first call somebody leaves: the first call knows."""
+    read = Bundle.load(home)
+    opened().forget(WHO, now=NOW)
+    assert WHO in read.user_ids
+    assert Engine(read, ledger=None).score(WHO, now=NOW).closed == ("unknown", "ledger_down")
+
+
+def test_a_fitted_engine_belongs_to_where_it_was_saved(tmp_path: Path) -> None:
+    """Forgetting after the first save reaches that directory."""
+    engine = Engine(fitted(), ledger=None)
+    engine.save(tmp_path / "shop")
+    engine.forget(WHO, now=NOW)
+    assert traces(tmp_path, WHO) == []
+    assert WHO not in Engine.load(tmp_path / "shop", ledger=None).bundle.user_ids
+
+
+def test_a_fit_that_knew_of_no_marks_waits_for_one_that_does(opened: Open, home: Path) -> None:
+    """Saved over a bundle whose forgotten it learned from: their old events go, new ones stay, and a fit is due."""
+    opened().forget(WHO, now=NOW)
+    fitted(forgotten=Forgotten.load(home)).save(home)
+    assert opened().status(now=NOW)["forgotten"]["waiting"] == 0
+    back = events_frame().filter(pl.col("user_id") == WHO).head(2)
+    back = back.with_columns(at=pl.lit(NOW + DAY).cast(pl.Datetime("us", "UTC")))
+    fitted(pl.concat([events_frame(), back]), now=NOW + 2 * DAY).save(home)
+    engine = opened()
+    row = engine.bundle.user_row[WHO]
+    assert int(np.diff(engine.bundle.history.offsets)[row]) == 2
+    told = engine.status(now=NOW)["forgotten"]
+    assert (told["count"], told["waiting"]) == (1, 1)
+    assert told["retrain_by"] is not None
+    assert engine.status(now=NOW)["facts"]["users"] == USERS
+
+
+def test_an_engine_that_fits_anew_leaves_the_forgotten_out(opened: Open, home: Path, tmp_path: Path) -> None:
+    """Given the bundle it follows, a fit from Python does what the command does."""
+    opened().forget(WHO, now=NOW)
+    tables = (events_frame(), catalogue_frame(), customers_frame())
+    engine = Engine.fit(*tables, taxonomy=SENSITIVE, policy=POLICY, now=NOW, forgotten=home)
+    assert WHO not in engine.bundle.user_ids
+    engine.save(home)
+    assert opened().status(now=NOW)["forgotten"] == {"count": 1, "waiting": 0, "retrain_by": None, "overdue": False}
+
+
+def test_what_an_unsaved_update_learned_is_waited_for(opened: Open, tmp_path: Path) -> None:
+    """A shopper who came with news that no disk holds yet has taught the items too."""
+    engine = opened()
+    news = events_frame().filter(pl.col("user_id") == WHO).with_columns(user_id=pl.lit("newcomer"))
+    engine.update(news, now=NOW)
+    told = engine.forget("newcomer", now=NOW)
+    assert (told.events, told.retrain_by) == (len(news), NOW + 30 * DAY)
+    engine.save(tmp_path / "elsewhere")
+    assert Engine.load(tmp_path / "elsewhere", ledger=None).status(now=NOW)["forgotten"]["waiting"] == 1
+
+
+def test_a_broken_file_of_slates_stops_nothing_else(opened: Open, tmp_path: Path) -> None:
+    """Ledger and other files are done; the broken ones are named, and the call may be repeated."""
+    engine = opened()
+    order = Order(5, "home", "browse", NOW, 2, record=True)
+    score_users(engine, [shopper(u) for u in range(6)], tmp_path / "batch", order)
+    broken = tmp_path / "batch" / "slates" / "part-000000.parquet"
+    broken.write_bytes(b"PAR1 no more")
+    (tmp_path / "empty.parquet").touch()
+    with pytest.raises(EngineError, match=r"empty\.parquet .*part-000000\.parquet .*forget again"):
+        engine.forget(WHO, now=NOW, slates=[tmp_path / "empty.parquet", tmp_path / "gone.parquet"])
+    assert engine.ledger is not None
+    assert engine.ledger.read(WHO, 0)[0] == []
+    assert traces(tmp_path, WHO) == []
+    (engine.bundle.path / "copies.json").write_text("[")  # type: ignore[operator]
+    with pytest.raises(EngineError, match=r"copies\.json is damaged"):
+        engine.forget(WHO, now=NOW)
+
+
+@pytest.mark.parametrize("record", [False, True])
+@pytest.mark.parametrize("moment", ["answered", "planned", "recorded"])
+def test_who_leaves_while_a_batch_writes_is_in_no_file(
+    opened: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str, record: bool
+) -> None:
+    """Forgotten by another engine after the block was answered, planned or recorded: no part holds the shopper."""
+    here, there = opened(), opened()
+    name = {"answered": "slate_rows", "planned": "_recorded", "recorded": "_record"}[moment]
+    real = getattr(batch, name)
+
+    def leaving(*given: Any) -> Any:
+        out = real(*given) if name != "_recorded" else None
+        if WHO in there.bundle.user_ids:
+            there.forget(WHO, now=NOW)
+        return real(*given) if name == "_recorded" else out
+
+    monkeypatch.setattr(batch, name, leaving)
+    order = Order(5, "home", "browse", NOW, 3, withheld=True, record=record)
+    told = score_users(here, [shopper(u) for u in range(6)], tmp_path / "batch", order, workers=1)
+    if name == "slate_rows" or record:
+        assert traces(tmp_path, WHO) == []
+        assert told["shown"] == 25

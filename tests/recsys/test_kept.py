@@ -18,7 +18,7 @@ AISLE = dict(zip(catalogue_frame()["item_id"], catalogue_frame()["category"], st
 
 def kept_rows(engine: Engine) -> pl.DataFrame:
     """The slates of all shoppers as a batch writes them."""
-    return slate_rows(engine, engine.score_block([shopper(u) for u in range(USERS)], now=NOW))
+    return slate_rows(engine.score_block([shopper(u) for u in range(USERS)], now=NOW))
 
 
 def test_nothing_changed_so_every_slate_is_served_whole(engine: Engine) -> None:

@@ -97,9 +97,17 @@ def test_draws_walk_the_pool(seeds: list[int], draws: int, size: int) -> None:
 lists = st.lists(st.lists(st.integers(0, 20), max_size=4), min_size=1, max_size=4)
 
 
-@given(lists, st.integers(0, 5), st.integers(0, 2), st.integers(0, 1), st.integers(0, 2**20 - 1), st.integers(0, 15))
-def test_lists_are_composed_as_the_slow_way_does(own, n_crowd, n_explore, n_gestures, bought, guests) -> None:
-    """The user's own rows; then two of the crowd's for each explored one; gestures last; what is hidden left out."""
+@given(
+    lists,
+    st.integers(0, 5),
+    st.integers(0, 2),
+    st.integers(0, 1),
+    st.integers(0, 2**20 - 1),
+    st.integers(0, 15),
+    st.booleans(),
+)
+def test_lists_are_composed_as_the_slow_way_does(own, n_crowd, n_explore, n_gestures, bought, guests, forward) -> None:
+    """The user's own rows; then two of the crowd's for each explored one; gestures last or forward; what is hidden left out."""
     users = len(own)
     rows = [item for user in own for item in user]
     mine = Candidates.of(
@@ -114,11 +122,12 @@ def test_lists_are_composed_as_the_slow_way_does(own, n_crowd, n_explore, n_gest
     guest = np.array([guests >> user & 1 for user in range(users)], bool)
     found = compose(
         mine.user_ids, mine, crowd=crowd, explore=explore, propensity=0.25, gestures=gestures, guest=guest,
-        hidden=hidden.reshape(users, n_crowd),
+        hidden=hidden.reshape(users, n_crowd), forward=forward,
     )  # fmt: skip
     turns = [(place // 2, "crowd", place) for place in range(n_crowd)]
     turns += [(place + 0.5, "explore", place) for place in range(n_explore)]
-    turns = sorted(turns, key=lambda turn: turn[0]) + [(9, "gesture", place) for place in range(n_gestures)]
+    turns += [(0.75 if forward else 9, "gesture", place) for place in range(n_gestures)]
+    turns = sorted(turns, key=lambda turn: turn[0])
     for user in range(users):
         slow = [(row, Source.SESSION, score) for row, score in zip(
             own[user], mine.score[mine.offsets[user] : mine.offsets[user + 1]].tolist(), strict=True)]  # fmt: skip

@@ -15,15 +15,19 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
+from boundary.history import History
 from boundary.tables import TableError, read_table
 from recsys.bundle import Bundle
 from recsys.cli import app
 from recsys.engine import Engine
-from recsys.updating import update_bundle
+from recsys.shop import latest
+from recsys.updating import joined, update_bundle
 
 OLD = fitted(events_frame().filter(pl.col("at") < MOMENT - dt.timedelta(days=30)))
 LATE = events_frame().filter(pl.col("at") >= MOMENT - dt.timedelta(days=30))
 HISTORY = ("offsets", "item_row", "kind", "at", "unit_price", "quantity")
+AHEAD = st.integers(330_000, 2_500_000).map(lambda days: MOMENT + dt.timedelta(days=days))  # centuries
+BASKET = ("item-01", "item-02", "item-03", "item-04")
 laws = settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
@@ -171,6 +175,116 @@ def test_events_from_after_now_wait_and_bad_rows_are_refused() -> None:
     with pytest.raises(TableError, match="give `rejects`"):
         engine.update(LATE.with_columns(quantity=pl.lit(-1.0)))
     assert engine.bundle is OLD
+
+
+@given(at=AHEAD, line=st.integers(0, len(LATE) - 1))
+@laws
+def test_one_event_with_a_wrong_date_changes_nothing(at: dt.datetime, line: int) -> None:
+    """It is left out and counted, in the update and in the next one."""
+    wrong = LATE[line].with_columns(at=pl.lit(at).cast(LATE.schema["at"]))
+    before = fitted(early := events_frame().filter(pl.col("at") < LATE["at"].min()), now=latest(early))
+    plain, news = (update_bundle(before, events=events) for events in (LATE, pl.concat([wrong, LATE])))
+    again = update_bundle(news.bundle, events=wrong)
+    for made in (news.bundle, again.bundle):
+        assert made.facts["fitted_for"] == latest(LATE) == plain.bundle.facts["fitted_for"]
+        assert same_people(made, plain.bundle)
+        assert made.crowd.tolist() == plain.bundle.crowd.tolist() != []
+        assert made.blindfold is not None
+    assert (plain.ahead, news.ahead, again.ahead, news.events) == (0, 1, 1, len(LATE))
+
+
+@given(at=AHEAD)
+@laws
+def test_a_bundle_of_the_future_comes_back_with_the_next_update(at: dt.datetime) -> None:
+    """Also without news: to the last event that the clock has reached."""
+    wrong = LATE[:1].with_columns(at=pl.lit(at).cast(LATE.schema["at"]))
+    early = pl.concat([events_frame(), wrong])
+    lost = fitted(early, now=latest(early))
+    assert (len(lost.crowd), lost.blindfold) == (1, None)
+    for events in (None, LATE):
+        found = update_bundle(lost, events=events).bundle
+        assert found.facts["fitted_for"] == latest(events_frame())
+        assert len(found.crowd) > 1
+        assert found.blindfold is not None
+
+
+def test_the_command_keeps_events_of_the_future_aside(tmp_path: Path) -> None:
+    """With the reason; where `--now` lies later still they are taken."""
+    OLD.save(tmp_path / "bundle")
+    (tmp_path / "today").mkdir()
+    wrong = LATE[:1].with_columns(at=pl.datetime(2999, 1, 1, time_unit="us", time_zone="UTC"))
+    pl.concat([LATE, wrong]).write_parquet(tmp_path / "today" / "events.parquet")
+    asked = ["update", "--bundle", str(tmp_path / "bundle"), "--data", str(tmp_path / "today")]
+    told = CliRunner().invoke(app, asked, catch_exceptions=False).output
+    assert "1 bad rows kept aside" in told
+    assert "1 at.ahead" in told
+    assert pl.read_parquet(tmp_path / "today.rejects" / "events.parquet")["reason"].to_list() == ["at.ahead"]
+    told = CliRunner().invoke(app, [*asked, "--now", "2026-02-01"], catch_exceptions=False).output
+    late = LATE.filter(pl.col("at") > dt.datetime(2026, 2, 1, tzinfo=dt.UTC))
+    assert f"{len(late)} lie after now" in " ".join(told.split())
+    told = CliRunner().invoke(app, [*asked, "--now", "3000-01-01"], catch_exceptions=False).output
+    assert "1 new events" in told
+
+
+def test_an_item_whose_buyers_come_a_day_later_is_suggested_like_one_that_comes_with_them() -> None:
+    takers = [shopper(u) for u in range(USERS - 3) if u % 10 in {2, 3}]
+    news, stock = events_of(*(event(user, "fresh") for user in takers)), product("fresh", "aisle-3")
+    once = update_bundle(OLD, events=news, catalogue=stock, now=NOW).bundle
+    first = update_bundle(OLD, catalogue=stock, now=NOW).bundle
+    later = update_bundle(first, events=news, now=NOW).bundle
+    assert not first.model.known.trained[ITEMS]
+    assert later.model.known.trained.tolist() == once.model.known.trained.tolist()
+    assert later.model.known.trained[ITEMS]
+    assert later.model.known.item.tolist() == once.model.known.item.tolist()
+    assert later.model.known.item[:ITEMS].tolist() == OLD.model.known.item.tolist()
+
+
+parts = st.sets(st.sampled_from(BASKET))
+
+
+@given(came=parts, known=parts, learned=parts, again=parts)
+@laws
+def test_an_item_that_comes_to_be_known_is_not_bought_twice(
+    came: set[str], known: set[str], learned: set[str], again: set[str]
+) -> None:
+    """Four items of one basket at one price: some came, some were known; then all come, and some once more."""
+
+    def taken(items: set[str], stock: set[str]) -> History:
+        return History.from_frame(
+            events_of(*(event("ann", item) for item in sorted(items)), event("ann", "item-00", 9)),
+            ["ann"],
+            {item: row for row, item in enumerate(BASKET) if item in stock},
+        )
+
+    before, stock = taken(came, known), known | learned
+    both, known_before = joined(before, taken(set(BASKET), stock))
+    assert sorted(both.item_row) == sorted(taken(set(BASKET), stock).item_row)
+    assert known_before == len(before.at)
+    same, known_before = joined(both, taken(again, stock))
+    assert same.item_row.tolist() == both.item_row.tolist()
+    assert known_before == len(again) + 1
+
+
+def test_an_event_of_an_unknown_item_is_replaced_when_the_item_is_known() -> None:
+    """Two of them in one basket are two, and stay two when the catalogue holds one."""
+    user = shopper(3)
+    row = OLD.user_row[user]
+
+    def counts(bundle: Bundle) -> tuple[int, int]:
+        items = bundle.history.take(np.array([row])).item_row
+        return len(items), int((items < 0).sum())
+
+    size, _ = counts(OLD)
+    basket = events_of(event(user, "new-a"), event(user, "new-b"))
+    one = update_bundle(OLD, events=basket[:1], now=NOW)
+    two = update_bundle(one.bundle, events=basket, now=NOW)
+    learned = update_bundle(two.bundle, events=basket, catalogue=product("new-b", "aisle-3"), now=NOW)
+    again = update_bundle(learned.bundle, events=basket, now=NOW)
+    assert [counts(news.bundle) for news in (one, two, learned, again)] == [
+        (size + 1, 1), (size + 2, 2), (size + 2, 1), (size + 2, 1),
+    ]  # fmt: skip
+    assert [(news.events, news.known_before) for news in (one, two, learned, again)] == [(1, 0), (1, 1), (0, 2), (0, 2)]
+    assert learned.bundle.model.known.trained[ITEMS]
 
 
 def test_the_command_writes_the_bundle_and_says_what_it_took(tmp_path: Path) -> None:
