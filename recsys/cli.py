@@ -213,7 +213,7 @@ def update(
         f"{news.known_before:,} events were known already; the bundle is in {bundle}"
     )
     if news.ahead:
-        console.print(f"[yellow]events:[/] {news.ahead:,} lie after now and were left out")
+        console.print(noted("events:", f"{news.ahead:,} lie after now and were left out"))
 
 
 @app.command()
