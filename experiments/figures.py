@@ -42,16 +42,10 @@ def read_figures(*folders: Path) -> dict[str, float]:
     return joined
 
 
-def digests_of(*folders: Path) -> dict[str, str]:
-    """Return the digest of the policy that each folder's figures are of, where it says so."""
-    found = {}
-    for folder in folders:
-        about = _file(folder).with_name(ABOUT)
-        if about.exists():
-            digest = json.loads(about.read_text(encoding="utf-8")).get("policy_digest")
-            if digest:
-                found[str(folder)] = digest
-    return found
+def abouts_of(*folders: Path) -> dict[str, dict[str, Any]]:
+    """Return what each folder's figures are of, where it says so; see ``write_figures``."""
+    files = {str(folder): _file(folder).with_name(ABOUT) for folder in folders}
+    return {name: json.loads(file.read_text(encoding="utf-8")) for name, file in files.items() if file.exists()}
 
 
 def _file(folder: Path) -> Path:

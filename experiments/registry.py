@@ -12,7 +12,7 @@ from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from experiments.figures import digests_of, read_figures
+from experiments.figures import abouts_of, read_figures
 from experiments.tracking import code_version, experiment, log_values, tracked
 from experiments.visits import LabError
 from recsys.bundle import Bundle
@@ -118,7 +118,7 @@ def promote(
         version, the number of guard rails, and the figures they are about.
 
     Raises:
-        PromotionError: a guard rail does not hold, or figures are of another policy; nothing is registered.
+        PromotionError: a guard rail does not hold, or figures are of another policy or fit; nothing is registered.
         LabError: the version that has the alias cannot tell who was forgotten; nothing is registered.
         BundleError: there is no bundle.
         RegisteredError: the version that has the alias holds no bundle.
@@ -129,12 +129,12 @@ def promote(
     measured = dict(figures) if isinstance(figures, Mapping) else read_figures(*figures)
     wanted = read_rails(rails)
     failing = [said for rail in wanted if (said := rail.failing(measured)) is not None]
-    others = {} if isinstance(figures, Mapping) else digests_of(*figures)
-    failing += [
-        f"{folder} measured policy {digest}, not {rules.digest}"
-        for folder, digest in others.items()
-        if digest != rules.digest
-    ]
+    abouts = {} if isinstance(figures, Mapping) else abouts_of(*figures)
+    for word, name_of, own in (("policy", "policy_digest", rules.digest), ("fit", "fit_id", fitted.fit_id)):
+        of = {folder: about.get(name_of) for folder, about in abouts.items()}
+        failing += [
+            f"{folder} measured {word} {one}, not {own}" for folder, one in of.items() if one not in {None, own}
+        ]
     if failing:
         raise PromotionError(failing)
     tell("packing the bundle", 0.1)

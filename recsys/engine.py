@@ -600,7 +600,7 @@ class Engine:
     def _current(self) -> State:
         """Return the state in force, after following what another engine forgot on disk."""
         state = self._state
-        if state.bundle.mark == state.bundle.seen:
+        if state.bundle.path is None or state.bundle.mark == state.bundle.seen:
             return state
         with self._changing:
             state = self._state

@@ -10,6 +10,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -60,6 +61,15 @@ def test_figures_of_another_policy_do_not_count(lab, tmp_path, good):
     write_figures(tmp_path / "attack", good, policy=Policy.named("strict"), bundle=None)
     with pytest.raises(PromotionError, match="measured policy"):
         promote(lab.folder, tmp_path, figures=[tmp_path / "attack"])
+
+
+def test_figures_of_another_fit_do_not_count(lab, tmp_path, good):
+    """Those of another shop, or of another fit of this one; figures that are of no one bundle do."""
+    write_figures(tmp_path / "replay", good, policy=None, bundle=replace(lab.bundle, fit_id="other"))
+    with pytest.raises(PromotionError, match="replay measured fit other, not "):
+        promote(lab.folder, tmp_path, figures=[tmp_path / "replay"])
+    write_figures(tmp_path / "attack", good, policy=lab.policy, bundle=None)
+    assert promote(lab.folder, tmp_path / "store", figures=[tmp_path / "attack"])["version"] == 1
 
 
 def test_guard_rails_that_say_nothing_are_an_error(tmp_path):

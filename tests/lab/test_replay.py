@@ -69,7 +69,7 @@ def test_the_ledger_is_left_as_the_engine_leaves_it(lab, surface, noted):
     days = replayed(stage, np.sort(users), since=until - 30 * DAY, until=until, n=6, surface=surface, intent="browse",
                     ledger=book)  # fmt: skip
     for day in days:
-        past = replace(bundle, path=None, seen=None, history=bundle.history.only(bundle.history.at < day.now))
+        past = replace(bundle, path=None, history=bundle.history.only(bundle.history.at < day.now))
         engine = Engine(past, ledger=own, policy=stage.policy)
         for user in day.users.tolist():
             slate = engine.score(bundle.user_ids[user], n=6, surface=surface, now=day.now)
