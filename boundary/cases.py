@@ -24,7 +24,7 @@ from __future__ import annotations
 
 import datetime as dt
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -39,6 +39,7 @@ from boundary.compare import Block
 from boundary.facts import Context
 from boundary.gate import Gate
 from boundary.history import ENTRY_KINDS, Exposures, History
+from boundary.mistakes import mistakes_of, nearest, quoted
 from boundary.policy import Policy
 from boundary.rules import REASONS
 from boundary.shoppers import Customers
@@ -120,7 +121,7 @@ class _Context(_Table):
 def _known_reasons(words: Any) -> Any:
     unknown = [word for word in words if word not in REASONS] if isinstance(words, list) else []
     if unknown:
-        raise ValueError(f"{unknown[0]!r} is no reason code")
+        raise ValueError(f"must name reason codes but got {quoted(unknown[0])}; {nearest(str(unknown[0]), REASONS)}")
     return words
 
 
@@ -197,16 +198,10 @@ def read_cases(folder: str | Path) -> list[tuple[str, Case]]:
             try:
                 cases.append((file.name, Case.model_validate(case)))
             except ValidationError as error:
-                mistakes += [f"{file.name}: case {number}: {line}" for line in _lines(error)]
+                mistakes += [f"{file.name}: case {number}: {line}" for line in mistakes_of(error, Case)]
     if mistakes:
         raise CaseError(*mistakes)
     return cases
-
-
-def _lines(error: ValidationError) -> Iterator[str]:
-    for one in error.errors(include_url=False):
-        where = ".".join(str(step) for step in one["loc"])
-        yield f"{where + ': ' if where else ''}{one['msg'].removeprefix('Value error, ')}"
 
 
 def run_cases(policy: Policy, folder: str | Path) -> list[Outcome]:

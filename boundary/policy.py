@@ -25,6 +25,7 @@ from boundary.policy_file import (
 )
 from boundary.rules.base import Rule
 from boundary.settings import NO_CAP
+from boundary.shoppers import PERSONALISE
 from boundary.terms import AdmitTerms, BlindTerms, FeedbackTerms, LedgerTerms, TierTerms
 from boundary.words import TIER_NAMES, Family, Tier, plain_surface
 
@@ -148,6 +149,16 @@ class Policy:
             for word in terms.get("surfaces") or ()
         )
         return frozenset(map(plain_surface, (*self.overrides.get("surface", {}), *named, *changed)))
+
+    @cached_property
+    def agreements(self) -> frozenset[str]:
+        """The words of consent and channels that mean something here: purposes, channels and surfaces of the rules."""
+        changed = (terms for scope in self.overrides.values() for layer in scope.values() for terms in layer.values())
+        words = {PERSONALISE, *self.overrides.get("surface", {})}
+        for terms in (*(rule.model_dump() for rule in self.rules.values()), *changed):
+            words.update(terms.get("surfaces") or (), terms.get("channels") or ())
+            words.update({terms["purpose"]} if "purpose" in terms else ())
+        return frozenset(words)
 
     def place(self, surface: str, intent: str) -> tuple[str, str]:
         """Return surface and intent as far as the policy tells them apart; "" is any other one."""

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, get_args
+from typing import Any
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
+from boundary.mistakes import close, mistakes_of, nearest, quoted
 from boundary.rules import RULES
 from boundary.rules.base import ENFORCEMENTS, Rule
-from boundary.settings import NO_CAP
 from boundary.terms import AdmitTerms, BlindTerms, FeedbackTerms, LedgerTerms, Part, TierTerms
 from boundary.words import INTENTS, KIND_NAMES, TIER_NAMES, Tier
 
 SCHEMA = 1
-MOST_COMPARED = 60  # words that a mistake is held against: with thousands of rules each line would take seconds
 SCOPES: dict[str, tuple[str, ...] | None] = {"surface": None, "intent": INTENTS, "tier": TIER_NAMES}
 EVERYTHING = {"sources": None, "channels": None, "surfaces": None, "families": "all"}  # lists, and what stands for all
 KNOWN_TIERS = ("newcomer", "regular")  # a guest has no terms: nothing is remembered
@@ -44,7 +42,7 @@ def read_policy(tree: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
     if mistakes:
         return {}, mistakes
     known = ("name", "schema", "tiers", "rules", "overrides", *PARTS)
-    mistakes += [f"{key} is no part of a policy; {_mend(key, known)}" for key in tree if key not in known]
+    mistakes += [f"{key} is no part of a policy; {nearest(key, known)}" for key in tree if key not in known]
     name = tree.get("name")
     if not isinstance(name, str) or not name:
         mistakes.append(f"name must be a word but {_got(tree, 'name')}")
@@ -65,11 +63,11 @@ def read_policy(tree: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
 def _odd_keys(tree: object, path: str) -> Iterator[str]:
     """Say where a table is none, or has a name that is no text, as only one that was not read from TOML can."""
     if path == "policy" and not isinstance(tree, Mapping):
-        yield f"{path} must be a table but got {_shown(tree)}"
+        yield f"{path} must be a table but got {quoted(tree)}"
     if isinstance(tree, Mapping):
         for key, value in tree.items():
             if not isinstance(key, str):
-                yield f"{path} must name its settings in text but got {_shown(key)}"
+                yield f"{path} must name its settings in text but got {quoted(key)}"
             yield from _odd_keys(value, f"{path}.{key}")
 
 
@@ -143,12 +141,12 @@ def _distinct(terms: list[Any]) -> list[Any]:
 
 def _read(kind: type[BaseModel], value: object, path: str, mistakes: list[str]) -> Any:
     if not isinstance(value, dict):
-        mistakes.append(f"{path} must be a table of settings but got {_shown(value)}")
+        mistakes.append(f"{path} must be a table of settings but got {quoted(value)}")
         return None
     try:
         return kind.model_validate(value)
     except ValidationError as error:
-        mistakes.extend(_lines(error, kind, path))
+        mistakes.extend(mistakes_of(error, kind, path))
         return None
 
 
@@ -165,7 +163,7 @@ def _tiers(value: object, mistakes: list[str]) -> dict[Tier, TierTerms]:
         tiers[Tier[name.upper()]] = terms
         kinds = ", ".join(KIND_NAMES)
         mistakes += [
-            f"tiers.{name}.evidence must name kinds of event ({kinds}) but got {_shown(word)}"
+            f"tiers.{name}.evidence must name kinds of event ({kinds}) but got {quoted(word)}"
             for word in (terms.evidence if terms else ())
             if word not in KIND_NAMES
         ]
@@ -190,7 +188,7 @@ def _rules(value: object, mistakes: list[str]) -> dict[str, Rule]:
         reason = terms.get("reason", name) if isinstance(terms, dict) else name
         kind = RULES.get(reason) if isinstance(reason, str) else None
         if kind is None:
-            mistakes.append(f"{path} has no reason code: {_shown(reason)} is none; {_mend(str(reason), RULES)}")
+            mistakes.append(f"{path} has no reason code: {quoted(reason)} is none; {nearest(str(reason), RULES)}")
             continue
         settings = {key: given for key, given in terms.items() if key != "reason"} if isinstance(terms, dict) else terms
         rule = _read(kind, settings, path, mistakes)
@@ -213,12 +211,12 @@ def _overrides(value: object, rules: dict[str, Rule], broken: set[str], mistakes
                     f"{path} must be " + (f"one of {', '.join(allowed)}" if allowed else "a word without a dot")
                 )
             for name, terms in _tables(changes, path, mistakes):
-                if name in broken:
-                    continue
+                if name in broken or (name not in rules and close(name, sorted(broken))):
+                    continue  # the rule's own line tells the mend
                 if name not in rules:
-                    mistakes.append(f"{path}.{name} is no rule of this policy; {_mend(name, rules)}")
+                    mistakes.append(f"{path}.{name} is no rule of this policy; {nearest(name, rules)}")
                 elif not isinstance(terms, dict):
-                    mistakes.append(f"{path}.{name} must be a table of settings but got {_shown(terms)}")
+                    mistakes.append(f"{path}.{name} must be a table of settings but got {quoted(terms)}")
                 else:
                     rule = _read(type(rules[name]), rules[name].model_dump() | terms, f"{path}.{name}", mistakes)
                     if rule is not None and terms:
@@ -231,69 +229,12 @@ def _overrides(value: object, rules: dict[str, Rule], broken: set[str], mistakes
 def _tables(value: object, path: str, mistakes: list[str]) -> Iterable[tuple[str, Any]]:
     if isinstance(value, dict):
         return list(value.items())
-    mistakes.append(f"{path} must be a table but got {_shown(value)}")
+    mistakes.append(f"{path} must be a table but got {quoted(value)}")
     return ()
 
 
-def _lines(error: ValidationError, kind: type[BaseModel], path: str) -> Iterator[str]:
-    """Say each mistake once: path, bound and value."""
-    told = set()
-    for one in error.errors(include_url=False):
-        steps = [str(step) for step in one["loc"] if "[" not in str(step) and str(step) != "tuple"]
-        where = ".".join([path, *steps])
-        if where in told:
-            continue
-        told.add(where)
-        yield f"{where} {_saying(one, kind, steps[0] if steps else '')}"
-
-
-def _saying(one: Any, kind: type[BaseModel], name: str) -> str:
-    what, bounds, got = one["type"], one.get("ctx", {}), _shown(one["input"])
-    if what == "missing":
-        return "is missing; add it"
-    if what == "extra_forbidden":
-        return f"is no setting of this part; {_mend(str(one['loc'][-1]), kind.model_fields)}"
-    field = kind.model_fields.get(name)
-    none = (
-        f' or "{NO_CAP}"'
-        if field is not None and type(None) in get_args(field.annotation) and name != "surfaces"
-        else ""
-    )
-    must = {
-        "greater_than_equal": f"at least {_number(bounds.get('ge'))}{none}",
-        "greater_than": f"more than {_number(bounds.get('gt'))}{none}",
-        "less_than_equal": f"at most {_number(bounds.get('le'))}{none}",
-        "less_than": f"less than {_number(bounds.get('lt'))}{none}",
-        "finite_number": f"a finite number{none}",
-        "int_type": f"a whole number{none}",
-        "int_from_float": f"a whole number{none}",
-        "float_type": f"a number{none}",
-        "literal_error": f"one of {bounds.get('expected', '')}",
-        "string_type": "a word",
-        "tuple_type": "a list of words",
-    }.get(what, str(one["msg"]).removeprefix("Input should be").strip())
-    return f"must be {must} but got {got}"
-
-
-def _number(value: Any) -> str:
-    return f"{value:.10g}" if isinstance(value, int | float) else ""
-
-
-def _shown(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, default=str)
-
-
 def _got(tree: Mapping[str, Any], key: str) -> str:
-    return f"got {_shown(tree[key])}" if key in tree else "is missing"
-
-
-def _mend(word: str, known: Iterable[str]) -> str:
-    """Suggest the nearest known word."""
-    words = list(known)
-    near = difflib.get_close_matches(word, words, n=1) if len(words) <= MOST_COMPARED else ()
-    more = f" and {len(words) - MOST_COMPARED} more" if len(words) > MOST_COMPARED else ""
-    listed = ", ".join(words[:MOST_COMPARED]) + more
-    return f"did you mean {near[0]}?" if near else f"there are {listed}" if words else "remove it"
+    return f"got {quoted(tree[key])}" if key in tree else "is missing"
 
 
 def stricter(kind: type[BaseModel], name: str, one: Any, other: Any) -> Any:

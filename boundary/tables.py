@@ -1,5 +1,6 @@
 """Which rows may cross the door: schemas of the tables, and reading that gives a bad row its reason."""
 
+import csv
 import types
 import uuid
 import zoneinfo
@@ -13,11 +14,13 @@ import polars as pl
 
 from boundary.casts import cast_column
 from boundary.errors import TableError as TableError  # noqa: PLC0414 (its old address)
+from boundary.ragged import encoding_fault, read_ragged
 
 EVENT_KINDS = ("view", "cart", "purchase", "dismiss")
 CATALOGUE_KINDS = ("product", "gesture")
 SOURCES = ("personal", "crowd", "explore", "gesture")
 
+TOO_LONG = "row.too_many_fields"
 _OPTIONAL = {"optional": True}
 _ROW = "row\x1f"
 
@@ -144,7 +147,8 @@ def read_table(source: str | Path | pl.DataFrame | pl.LazyFrame, table: str, *, 
 
     Whole-number ids become text, times become UTC microseconds (a time without a zone is UTC), lists in CSV
     are split at ';'. Of rows that are equal in every column one is kept; rows of the catalogue or of the
-    customers that share an id and differ are all rejected, since none of them is known to be the true one.
+    customers that share an id and differ are all rejected, since none of them is known to be the true one. A row of a
+    CSV file with more fields than its header is rejected, with the fields beyond in a column `surplus`.
 
     Args:
         source: path of a `.parquet` or `.csv` file or of a directory of Parquet files, or a polars frame.
@@ -152,7 +156,7 @@ def read_table(source: str | Path | pl.DataFrame | pl.LazyFrame, table: str, *, 
         until: microseconds UTC; an event or exposure after it is rejected as ahead. None lets all times be.
 
     Raises:
-        TableError: the source cannot be opened, lacks a column, or has a column that cannot be cast.
+        TableError: the source cannot be opened, is no UTF-8 text, lacks a column, or has one that cannot be cast.
 
     Examples:
         >>> frame = pl.DataFrame({"user_id": [7, 7], "item_id": ["a", "b"], "kind": ["view", "buy"],
@@ -166,17 +170,20 @@ def read_table(source: str | Path | pl.DataFrame | pl.LazyFrame, table: str, *, 
     if table not in SCHEMAS:
         raise TableError(f"there is no table {table!r}: use one of {', '.join(SCHEMAS)}")
     schema = SCHEMAS[table]
-    raw = _open(source, table)
+    raw, longer = _open(source, table)
     columns = schema.columns()
     typed = raw.with_columns(_typed(raw, table, schema)).select(pl.col(*columns))
     unreadable = raw.select(
         (_given(name, raw.schema[name]) & typed[name].is_null()).alias(name) for name in columns if name in raw.columns
     )
-    first = _first(_key(typed, unreadable))
+    first = _first(_key(typed, unreadable, raw))
     reasons = _reasons(typed, unreadable, first, schema, until)
     kept = reasons.is_null()
     rejects = raw.with_columns(reasons.alias("reason")).filter(~kept)
-    counts = {"read": raw.height, "kept": raw.height - rejects.height, "rejected": rejects.height}
+    if longer is not None:
+        rejects = pl.concat([rejects, longer.with_columns(reason=pl.lit(TOO_LONG))], how="diagonal")
+    good = int(kept.sum())
+    counts = {"read": good + rejects.height, "kept": good, "rejected": rejects.height}
     each = rejects["reason"].str.split("; ").explode().drop_nulls().value_counts().sort("reason")
     counts.update(each.iter_rows())
     return Table(
@@ -216,23 +223,38 @@ def _replace(path: Path, write: Callable[[Path], object]) -> Path:
     return path
 
 
-def _open(source: str | Path | pl.DataFrame | pl.LazyFrame, table: str) -> pl.DataFrame:
+def _open(source: str | Path | pl.DataFrame | pl.LazyFrame, table: str) -> tuple[pl.DataFrame, pl.DataFrame | None]:
+    """Give what the source holds, and apart from it the rows that are longer than the header, if there are any."""
     try:
         if isinstance(source, pl.DataFrame):
-            return source
+            return source, None
         if isinstance(source, pl.LazyFrame):
-            return source.collect()
+            return source.collect(), None
         path = Path(source)
         if not path.exists():
             raise TableError(f"{table}: there is no file {path}: check the path")
         if path.is_dir() or path.suffix == ".parquet":
-            return pl.read_parquet(path)
+            return pl.read_parquet(path), None
         if path.name.endswith((".csv", ".csv.gz")):
-            return pl.read_csv(path, infer_schema=False)
-    except (pl.exceptions.PolarsError, OSError) as error:
+            return _read_csv(path, table)
+    except (pl.exceptions.PolarsError, OSError, EOFError, csv.Error) as error:
         found = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise TableError(f"{table}: {source!s:.200} cannot be read ({found}): write it again") from None
     raise TableError(f"{table}: {path.name} is neither .parquet nor .csv: convert it or rename it")
+
+
+def _read_csv(path: Path, table: str) -> tuple[pl.DataFrame, pl.DataFrame | None]:
+    try:
+        frame = pl.read_csv(path, infer_schema=False)
+        if not any("\0" in name for name in frame.columns):
+            return frame, None
+    except pl.exceptions.ComputeError as error:
+        if "more fields" not in str(error) and encoding_fault(path) is None:
+            raise
+    fault = encoding_fault(path)
+    if fault is not None:
+        raise TableError(f"{table}: {path!s:.200} cannot be read as text ({fault}): save it as UTF-8")
+    return read_ragged(path)
 
 
 def _typed(raw: pl.DataFrame, table: str, schema: type[dy.Schema]) -> list[pl.Expr]:
@@ -257,12 +279,13 @@ def _given(name: str, found: pl.DataType) -> pl.Expr:
     return cell.is_not_null() & (cell.str.strip_chars() != "") if found == pl.String else cell.is_not_null()
 
 
-def _key(typed: pl.DataFrame, unreadable: pl.DataFrame) -> pl.DataFrame:
-    """Columns that tell two rows apart: an unreadable cell is not the same as an empty one."""
+def _key(typed: pl.DataFrame, unreadable: pl.DataFrame, raw: pl.DataFrame) -> pl.DataFrame:
+    """Columns that tell two rows apart: an unreadable cell is the same as one that holds the same."""
     lists = [name for name, dtype in typed.schema.items() if isinstance(dtype, pl.List)]
     broken = [name for name in unreadable.columns if unreadable[name].any()]
-    flags = unreadable.select(pl.col(broken).name.suffix("\x1funreadable"))
-    return pl.concat([typed.with_columns(pl.col(lists).list.join("\x1f")), flags], how="horizontal")
+    found = [raw[name].zip_with(unreadable[name], raw[name].clear(n=raw.height)) for name in broken]
+    cells = [cell.alias(f"{cell.name}\x1funreadable") for cell in found]
+    return typed.with_columns(pl.col(lists).list.join("\x1f")).with_columns(cells)
 
 
 def _first(key: pl.DataFrame) -> pl.Series:

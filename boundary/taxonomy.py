@@ -1,5 +1,6 @@
 """Which items are sensitive: the shop's own categories and types, mapped to families people keep private."""
 
+import re
 import tomllib
 import unicodedata
 from pathlib import Path
@@ -8,9 +9,10 @@ from typing import Annotated
 import numpy as np
 import numpy.typing as npt
 import polars as pl
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from boundary.errors import TableError
+from boundary.mistakes import mistakes_of, quoted
 
 MOST_FAMILIES = 32
 """Families are bits of one uint32."""
@@ -30,8 +32,16 @@ def _words(value: object) -> object:
     """Read one word or a list of words, without regard to case and spacing."""
     words = [value] if isinstance(value, str) else value
     if not isinstance(words, list | tuple) or not all(isinstance(word, str) and word.strip() for word in words):
-        raise ValueError("is neither a word nor a list of words")
+        raise ValueError(f"must be a word or a list of words but got {quoted(value)}")
     return tuple(_plain(word) for word in words)
+
+
+def _family(name: str) -> str:
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
+        plain = re.sub(r"[^a-z0-9]+", "_", _plain(name)).strip("_0123456789")
+        mend = f"; write {plain}" if plain else ""
+        raise ValueError(f"must be of small letters, digits and _, a letter first, but got {quoted(name)}{mend}")
+    return name
 
 
 Words = Annotated[tuple[str, ...], BeforeValidator(_words)]
@@ -42,7 +52,7 @@ class Entry(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    family: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
+    family: Annotated[str, AfterValidator(_family)]
     department: Words = ()
     category: Words = ()
     type: Words = ()
@@ -100,7 +110,8 @@ class Taxonomy(BaseModel):
         """Read a TOML file of `[[entries]]`: `family`, then `category`, `type`, `department` and `except`.
 
         Raises:
-            TaxonomyError: no such file, not TOML, an entry that says nothing, or more than 32 families.
+            TaxonomyError: no such file, not TOML, an entry that says nothing, or more than 32 families; all mistakes
+                are told.
         """
         path = Path(path)
         try:
@@ -112,7 +123,7 @@ class Taxonomy(BaseModel):
         try:
             return cls.model_validate(content)
         except ValidationError as error:
-            raise TaxonomyError(f"taxonomy {path}: {_told(error, content)}") from None
+            raise TaxonomyError(f"taxonomy {path}: {'; '.join(_told(error, content))}") from None
 
     def family_bits(self, catalogue: pl.DataFrame) -> npt.NDArray[np.uint32]:
         """Give the sensitive families of each item, (n_items,) uint32; 0 is harmless as far as is known.
@@ -158,16 +169,20 @@ def _places(catalogue: pl.DataFrame) -> pl.DataFrame:
     return catalogue.with_columns(plain).select(columns.keys())
 
 
-def _told(error: ValidationError, content: dict[str, object]) -> str:
-    first = error.errors()[0]
-    where, said = list(first["loc"]), first["msg"].removeprefix("Value error, ")
-    if where[:1] != ["entries"]:
-        return f"{'.'.join(map(str, where))}: {said}" if where else said
-    if len(where) == 1 or not isinstance(where[1], int):
-        return f"entries: {said}"
-    entries = content["entries"]
-    entry = entries[where[1]] if isinstance(entries, list) else None
-    family = entry.get("family") if isinstance(entry, dict) else None
-    field = f" {where[2]!r}" if len(where) > 2 else ""
-    found = f", got {first['input']!r}" if field and first["type"] != "missing" else ""
-    return f"entry {where[1] + 1} (family {family!r}){field}: {said}{found}"
+def _told(error: ValidationError, content: dict[str, object]) -> list[str]:
+    """Say every mistake, those of an entry with its place and family."""
+    entries = content.get("entries")
+    told = []
+    if not isinstance(entries, list):
+        found = quoted(entries) if "entries" in content else "nothing"
+        told.append(f"entries must be tables, each headed [[entries]], or entries = [] for none, but got {found}")
+    for line in mistakes_of(error, Taxonomy):
+        place, _, said = line.partition(" ")
+        where = re.fullmatch(r"entries\.(\d+)\.?(.*)", place)
+        if isinstance(entries, list) and where is not None:
+            entry = entries[int(where[1])]
+            family = entry.get("family") if isinstance(entry, dict) else None
+            told.append(f"entry {int(where[1]) + 1} (family {family!r}): " + f"{where[2]} {said}".strip())
+        elif place != "entries":
+            told.append(line)
+    return told

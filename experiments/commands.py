@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.text import Text
 
 from experiments.options import (
     BundleAt,
@@ -24,6 +25,7 @@ from experiments.options import (
     steps,
     tell,
 )
+from recsys.display import noted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -78,7 +80,7 @@ def attack(
                 shop, taxonomy=families, policy=rules, choice=chosen(model, setting, seed), out=out, strengths=tried,
                 terms=terms, progress=progress,
             )  # fmt: skip
-        console.print((out / "strengths.md").read_text(encoding="utf-8").strip(), markup=False)
+        console.print((out / "strengths.md").read_text(encoding="utf-8").strip())
         tell(out, "strengths.md", "strengths.csv")
         return
     with steps("Attacking the lists") as progress:
@@ -87,10 +89,13 @@ def attack(
             groups=_groups(data, groups), progress=progress,
         )  # fmt: skip
     console.print(
-        f"leak that remains, mean of {figures['families.judged']:.0f} families: "
-        f"{figures['leak_remaining.raw']:.3f} raw, [bold]{figures['leak_remaining.default']:.3f} {rules.name}[/]; "
-        f"discovery kept: {figures['ndcg_kept.profile']:.1%} by the profile's list, "
-        f"{figures['ndcg_kept.default']:.1%} by the whole slate"
+        Text.assemble(
+            f"leak that remains, mean of {figures['families.judged']:.0f} families: ",
+            f"{figures['leak_remaining.raw']:.3f} raw, ",
+            (f"{figures['leak_remaining.default']:.3f} {rules.name}", "bold"),
+            f"; discovery kept: {figures['ndcg_kept.profile']:.1%} by the profile's list, "
+            f"{figures['ndcg_kept.default']:.1%} by the whole slate",
+        )
     )
     tell(out, "attack.html", "families.csv")
 
@@ -181,9 +186,9 @@ def promote(
                 ledger=ledger, tracking_uri=tracking_uri, progress=progress,
             )  # fmt: skip
     except PromotionError as refused:
-        console.print(f"[red]not promoted:[/] {len(refused.failing)} guard rails do not hold")
+        console.print(noted("not promoted:", f"{len(refused.failing)} guard rails do not hold", "red"))
         for line in refused.failing:
-            console.print(f"  {line}", markup=False)
+            console.print(f"  {line}")
         raise typer.Exit(1) from None
     write_figures(out, told, policy=rules, bundle=None)
     console.print(f"{name} version {told['version']:.0f} is the {alias}; {told['guard_rails']:.0f} guard rails hold")

@@ -119,7 +119,7 @@ def evaluate(
     Raises:
         SplitError: an unknown split, part or protocol, equal labels, or data that is not there.
     """
-    console, tell = console or Console(), tell or (lambda _what, _share: None)
+    console, tell = console or Console(markup=False, emoji=False), tell or (lambda _what, _share: None)
     labels = [entry.label for entry in entries]
     if not entries or len(set(labels)) < len(labels):
         raise SplitError(f"`entries` must be at least one, each with a label of its own, but are {labels}")

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from experiments.options import Out, TaxonomyAt, console, steps
+from recsys.terminal import seed_within
 
 
 def evaluate(
@@ -23,7 +24,7 @@ def evaluate(
     policies: Annotated[
         str, typer.Option(help="For temporal: whose slates are judged too, with commas; names or TOML files, or none.")
     ] = "gentle,default,strict",
-    seed: Annotated[int, typer.Option(help="For fits, draws and intervals.")] = 0,
+    seed: Annotated[int, typer.Option(help="For fits, draws and intervals.", callback=seed_within)] = 0,
 ) -> None:  # fmt: skip
     """Measure how well models rank what people took later: NDCG, recall and more, by group, with intervals.
 
@@ -59,7 +60,7 @@ def weigh(
     candidates: Annotated[int, typer.Option(help="How many of each user's best are ranked anew.")] = 120,
     softness: Annotated[float, typer.Option(help="What counts as a near tie, in spreads of the candidates.")] = 0.15,
     min_buyers: Annotated[int, typer.Option(help="For temporal: fewest buyers of an item that is ranked.")] = 10,
-    seed: Annotated[int, typer.Option(help="For fits, draws, folds and intervals.")] = 0,
+    seed: Annotated[int, typer.Option(help="For fits, draws, folds and intervals.", callback=seed_within)] = 0,
 ) -> None:  # fmt: skip
     """Learn what the parts of a blend should weigh, on the validation part alone, and what others gain by it.
 

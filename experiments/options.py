@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from recsys import terminal
+from recsys import display, terminal
 
 if TYPE_CHECKING:
     import polars as pl
@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from boundary.taxonomy import Taxonomy
     from recsys.shop import Choice, Shop
 
-console = Console(highlight=False)
-steps = partial(terminal.steps, on=console)
+console = Console(highlight=False, markup=False, emoji=False)
+steps = partial(display.steps, on=console)
+Seed = terminal.Seed
 
 Out = Annotated[Path, typer.Option("--out", "-o", help="Folder for figures.json and what people read.")]
 BundleAt = Annotated[Path, typer.Option("--bundle", "-b", help="Folder that `cornerstore fit` wrote.")]
@@ -31,7 +32,6 @@ TaxonomyAt = Annotated[
 ]
 Model = Annotated[str, typer.Option(help="Which recommender; default: the one that `cornerstore fit` takes.")]
 Settings = Annotated[list[str] | None, typer.Option("--setting", help="A model's setting, name=value; repeat.")]
-Seed = Annotated[int, typer.Option(help="Seed of everything random.")]
 TrackingUri = Annotated[
     str | None, typer.Option("--tracking-uri", help="An MLflow server; default: a store of its own in a folder.")
 ]
@@ -57,7 +57,7 @@ def show(frame: pl.DataFrame) -> None:
     """Print a small frame as a table, numbers to the right."""
     table = Table()
     for name, kind in frame.schema.items():
-        table.add_column(name.replace("_", " "), justify="right" if kind.is_numeric() else "left")
+        table.add_column(name.replace("_", " "), justify="right" if kind.is_numeric() else "left", overflow="fold")
     for row in frame.iter_rows():
         table.add_row(*(f"{one:,.2f}" if isinstance(one, float) else f"{one:,}" if isinstance(one, int) else str(one)
                         for one in row))  # fmt: skip

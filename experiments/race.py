@@ -231,4 +231,4 @@ def _show(title: str, figures: Figures) -> None:
     table = Table("figure", "value", title=title)
     for name, value in asdict(figures).items():
         table.add_row(name, str(value))
-    Console().print(table)
+    Console(markup=False, emoji=False).print(table)

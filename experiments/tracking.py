@@ -11,6 +11,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from experiments.visits import LabError
+
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
@@ -24,6 +26,9 @@ def tracked(out: Path, uri: str | None) -> Iterator[MlflowClient]:
     Args:
         out: folder of the embedded store: ``mlflow.db``, with the artifacts beside it.
         uri: a server's address, or any that MLflow takes; None is the embedded store.
+
+    Raises:
+        LabError: there is no store at the address.
     """
     import mlflow
 
@@ -33,9 +38,25 @@ def tracked(out: Path, uri: str | None) -> Iterator[MlflowClient]:
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     mlflow.set_tracking_uri(uri or embedded(out))
     try:
-        yield mlflow.MlflowClient()
+        yield _client(uri)
     finally:
         mlflow.set_tracking_uri(before)
+
+
+def _client(uri: str | None) -> MlflowClient:
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+
+    try:
+        client = MlflowClient()
+        if uri is not None:
+            client.search_experiments(max_results=1)
+    except MlflowException as error:
+        said = " ".join(str(error).split()).partition(". ")[0]
+        raise LabError(
+            f"--tracking-uri {uri!r} cannot be used ({said:.200}); give a server's address or leave it out"
+        ) from error
+    return client
 
 
 def embedded(out: Path) -> str:

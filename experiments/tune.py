@@ -79,7 +79,8 @@ def tune(
         progress: is told what is being done, with the best so far, and the share of the whole that is done.
 
     Raises:
-        LabError: the folder holds another tuning run, or no sensitive family can be judged.
+        LabError: the folder holds another tuning run, there is no store at ``tracking_uri``, or no sensitive family can
+            be judged.
         PolicyError: the bounds name a setting that the policy lacks, or values it forbids.
     """
     space, tell = space or Space.load(), progress or (lambda _what, _share: None)
@@ -88,6 +89,9 @@ def tune(
     if trials < 1:
         raise LabError(f"`trials` must be at least 1 but got {trials}")
     out.mkdir(parents=True, exist_ok=True)
+    if tracking_uri is not None:
+        with tracked(out, tracking_uri):  # a store that cannot be used is told before anything is fitted
+            pass
     test = temporal_cut(shop.events)
     cut = temporal_cut(shop.events.filter(pl.col("at").dt.timestamp("us") <= test), space.validation)
     plan = _plan(shop, policy, choice, space, users=users, seed=seed, cut=cut)

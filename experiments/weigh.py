@@ -64,7 +64,7 @@ def weigh(
     Raises:
         SplitError: the entry is no blend, too few candidates, or data that is not there.
     """
-    console, tell = console or Console(), tell or (lambda _what, _share: None)
+    console, tell = console or Console(markup=False, emoji=False), tell or (lambda _what, _share: None)
     if entry.model != Blend.name:
         raise SplitError(f"`model` must be a blend but {entry.label} is {entry.model!r}")
     if candidates < k:

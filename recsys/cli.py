@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.markup import escape
-from rich.table import Table as Grid
+from rich.text import Text
 
+from recsys.display import console, counting, end, grid_of, noted, steps
 from recsys.policy_commands import policy_app
 from recsys.terminal import (
     BundleAt,
@@ -27,13 +27,12 @@ from recsys.terminal import (
     Seed,
     Slots,
     Surface,
-    console,
-    counting,
     ledger_of,
     moment_of,
     read_moment,
+    ready_for,
+    refused,
     settings_of,
-    steps,
 )
 
 if TYPE_CHECKING:
@@ -91,8 +90,10 @@ def demo(out: Out = Path("runs/demo"), seed: Seed = 7, policy: PolicyName = "def
 def _tell_demo(manifest: dict[str, Any], judged: Any, out: Path, report: Path, seconds: float) -> None:
     console.print()
     slots = manifest["sources"]
-    console.print(f"[bold]{manifest['scored']:,} households[/] scored, {manifest['shown']:,} slots shown: "
-                  + ", ".join(f"{count:,} {name}" for name, count in slots.items()))  # fmt: skip
+    told = ", ".join(f"{count:,} {name}" for name, count in slots.items())
+    console.print(
+        noted(f"{manifest['scored']:,} households", f"scored, {manifest['shown']:,} slots shown: {told}", "bold")
+    )
     top = [(r, c) for r, c in manifest["withheld"].items() if r not in {"slate_full", "repeated"}][:6]
     console.print("withheld most often: " + ", ".join(f"{reason} {count:,}" for reason, count in top))
     console.print(
@@ -144,22 +145,30 @@ def fit(
     from boundary.taxonomy import Taxonomy
     from data.complete_journey import TAXONOMY
     from recsys.engine import policy_of
+    from recsys.fitting import unblinded
     from recsys.forgetting import Forgotten
-    from recsys.shop import default_choice, fit_shop, latest, read_shop
+    from recsys.models import make_model
+    from recsys.shop import default_choice, fit_shop, latest, read_shop, tell_unknown_words
 
-    rules, families = policy_of(policy), Taxonomy.load(taxonomy or TAXONOMY)
+    rules, families, on_spark = policy_of(policy), Taxonomy.load(taxonomy or TAXONOMY), _on_spark(engine_kind)
+    if tune and setting:
+        raise refused("--setting must be left out with --tune, which searches the settings")
+    if tune < 0:
+        raise refused(f"--tune must be at least 0 but got {tune}")
     asked = None if now is None else read_moment(now)
-    shop = read_shop(data, rejects=out.parent / f"{out.name}.rejects", console=console, now=asked)
-    moment = latest(shop.events) if asked is None else asked
     choice = default_choice(seed, model=model, settings=settings_of(setting or []))
+    if not tune:
+        make_model(choice.model, **choice.settings)  # what is wrong with them is told before the tables are read
+    ready_for(out)
+    shop = read_shop(data, rejects=out.parent / f"{out.name}.rejects", console=console, now=asked)
+    tell_unknown_words(shop.customers, rules, console)
+    moment = latest(shop.events) if asked is None else asked
     if tune:
-        if setting:
-            raise typer.BadParameter("--setting must be left out with --tune, which searches the settings")
         choice = _tuned(shop, taxonomy=families, policy=rules, trials=tune, seed=seed, now=moment, model=model)
     with steps("Fitting the shop") as tell:
         bundle = fit_shop(
             shop, taxonomy=families, policy=rules, choice=choice, now=moment, tell=tell,
-            spark=master if _on_spark(engine_kind) else None, forgotten=Forgotten.load(out) if out.exists() else None,
+            spark=master if on_spark else None, forgotten=Forgotten.load(out) if out.exists() else None,
         )  # fmt: skip
         bundle.save(out)
     _tell_idle(families, bundle.catalogue_table)
@@ -168,8 +177,8 @@ def fit(
         f"turned away at the first door: {_counts(bundle.facts['events_turned_away'])}"
     )
     _tell_rare(bundle)
-    if bundle.blindfold is None:
-        console.print(f"[yellow]{choice.model}:[/] no blindfold: the model has no user vectors, or the strength is 0")
+    if (why := unblinded(bundle)) is not None:
+        console.print(noted(f"{choice.model}:", f"no blindfold: {why}"))
     console.print(f"bundle is in {out}")
 
 
@@ -181,12 +190,14 @@ def update(
 ) -> None:
     """Take up new events, shoppers and items without training anew; an engine that serves the bundle must reload it.
 
+    Bad rows are kept aside beside the data, in a folder of its name with .rejects, each with its reason.
+
     The same news twice changes nothing more, so a run that was cut off is simply run again.
 
     Example: [bold]cornerstore update --bundle runs/bundle --data runs/today[/]
     """
     from recsys.bundle import Bundle
-    from recsys.shop import read_news
+    from recsys.shop import read_news, tell_unknown_words
     from recsys.swap import locked
     from recsys.updating import update_bundle
 
@@ -194,6 +205,7 @@ def update(
     tables = read_news(data, rejects=data.parent / f"{data.name}.rejects", console=console, now=moment)
     with locked(bundle.with_name(f"{bundle.name}.update")), steps("Taking up the news") as tell:
         shop = Bundle.load(bundle)  # as the last update left it: two at once would lose one
+        tell_unknown_words(tables.get("customers"), shop.policy, console)
         news = update_bundle(shop, now=moment, **tables, step=tell)
         news.bundle.save(bundle)
     console.print(
@@ -201,7 +213,7 @@ def update(
         f"{news.known_before:,} events were known already; the bundle is in {bundle}"
     )
     if news.ahead:
-        console.print(f"[yellow]events:[/] {news.ahead:,} lie after now and were left out")
+        console.print(noted("events:", f"{news.ahead:,} lie after now and were left out"))
 
 
 @app.command()
@@ -235,16 +247,21 @@ def score(
 
     url = ledger_of(bundle, ledger)
     if shadow_policy is not None and _on_spark(engine_kind):
-        raise typer.BadParameter("--shadow-policy must be left out with --engine spark: executors keep no counts")
+        raise refused("--shadow-policy must be left out with --engine spark: executors keep no counts")
     engine = Engine.load(bundle, ledger=url, policy=policy, shadow_policy=shadow_policy)
     moment = moment_of(now, engine)
     if url is None:
-        console.print("[yellow]no ledger:[/] nothing is known of earlier exposures; everybody gets the crowd shelf")
+        console.print(noted("no ledger:", "nothing is known of earlier exposures; everybody gets the crowd shelf"))
     if user:
         for one in user:
             _show(engine.score(one, n=n, surface=surface, intent=intent, now=moment, reserve=record), engine)
         return
     ids = _lines(users) if users else [one for one in engine.bundle.user_ids if one]
+    strangers = sum(one not in engine.bundle.user_row for one in ids)
+    if strangers:
+        console.print(
+            noted(f"{strangers:,} of {len(ids):,} shoppers", "are not in the bundle: they get a guest's list")
+        )
     order = Order(n=n, surface=surface, intent=intent, now=moment, block=block, withheld=withheld, record=record)
     with counting("Scoring") as progress:
         if _on_spark(engine_kind):
@@ -288,16 +305,15 @@ def explain(
         return
     title = engine.bundle.titles[engine.gate.catalogue.row_of[item_id]]
     verdict = "shown" if told.shown else "withheld: " + ", ".join(told.reasons)
-    console.print(
-        f"[bold]{title}[/] for a {told.tier}, place {(told.rank or 0) + 1} of the candidates ({told.source}): {verdict}"
-    )
-    grid = Grid("rule", "verdict", "value", "limit", "what would change it")
+    place = f"place {(told.rank or 0) + 1} of the candidates ({told.source})"
+    console.print(noted(title, f"for a {told.tier}, {place}: {verdict}", "bold"))
+    grid = grid_of("rule", "verdict", "value", "limit", "what would change it")
     grid.columns[0].no_wrap = True
     for rule in sorted(told.rules, key=lambda r: (not r.withheld, r.withheld is None)):
-        word = "-" if rule.withheld is None else ("[red]withheld[/]" if rule.withheld else "passed")
-        if rule.enforce == "shadow":
-            word += " (shadow)"
-        grid.add_row(rule.rule, word, _number(rule.value), _number(rule.limit), rule.remedy or "")
+        word = "-" if rule.withheld is None else "withheld" if rule.withheld else "passed"
+        shadow = " (shadow)" if rule.enforce == "shadow" else ""
+        cell = Text.assemble((word, "red" if rule.withheld else ""), shadow)
+        grid.add_row(rule.rule, cell, _number(rule.value), _number(rule.limit), rule.remedy or "")
     console.print(grid)
     console.print(f"to the shopper: {told.to_shopper}")
 
@@ -321,7 +337,7 @@ def forget(
         f"removed {gone.events:,} events, {gone.exposures:,} exposures, {gone.slate_rows:,} rows of kept slates"
     )
     if engine.ledger is None:
-        console.print("[yellow]no ledger:[/] what a ledger keeps of the shopper still stands there")
+        console.print(noted("no ledger:", "what a ledger keeps of the shopper still stands there"))
     if gone.retrain_by is not None:
         due = datetime.fromtimestamp(gone.retrain_by / 1e6, tz=UTC)
         console.print(f"item factors learned from the shopper: fit again by {due:%Y-%m-%d}")
@@ -340,12 +356,12 @@ def status(bundle: BundleAt, ledger: LedgerUrl = "") -> None:
 
 def _on_spark(kind: str) -> bool:
     if kind not in {"local", "spark"}:
-        raise typer.BadParameter(f"--engine must be local or spark but got {kind!r}")
+        raise refused(f"--engine must be local or spark but got {kind!r}")
     return kind == "spark"
 
 
 def _show(slate: Any, engine: Any) -> None:
-    grid = Grid("", "item", "title", "source", "why", title=f"{slate.user_id}: {slate.tier}")
+    grid = grid_of("", "item", "title", "source", "why", title=f"{slate.user_id}: {slate.tier}")
     for place, item in enumerate(slate.items, 1):
         title = engine.bundle.titles[engine.gate.catalogue.row_of[item.item_id]]
         grid.add_row(str(place), item.item_id, title, item.source, item.why)
@@ -367,10 +383,8 @@ def _tell_rare(bundle: Bundle) -> None:
     least = max((rule.k or 0 for rule in bundle.policy.rules.values() if isinstance(rule, LowSupport)), default=0)
     rare, size = int((bundle.support[products] < least).sum()), int(products.sum())
     if rare > size // 2 and size - rare < ENOUGH:
-        console.print(
-            f"[yellow]catalogue:[/] {rare:,} of {size:,} items have fewer than {least} buyers and can only be explored, so "
-            "slates stay short; the policy's rules.low_support.k says how many are asked for"
-        )
+        told = f"{rare:,} of {size:,} items have fewer than {least:.10g} buyers and can only be explored, so slates stay short"
+        console.print(noted("catalogue:", f"{told}; the policy's rules.low_support.k says how many are asked for"))
 
 
 def _tell_idle(taxonomy: Any, catalogue: Any) -> None:
@@ -378,17 +392,14 @@ def _tell_idle(taxonomy: Any, catalogue: Any) -> None:
     idle, entries = taxonomy.idle(catalogue), taxonomy.entries
     if len(idle) == len(entries):
         why = "not one entry matches an item" if entries else "it has no entries"
-        console.print(
-            f"[yellow]taxonomy:[/] {why}, so [bold]nothing here counts as sensitive[/]; "
-            "write the shop's own families and give them as --taxonomy"
-        )
+        mend = "; write the shop's own families and give them as --taxonomy"
+        console.print(noted("taxonomy:", f"{why}, so ").append("nothing here counts as sensitive", "bold").append(mend))
         return
     for entry in idle[:IDLE_TOLD]:
-        console.print(
-            f"[yellow]taxonomy:[/] an entry of {entry.family!r} matches no item: {entry.category or entry.type}"
-        )
+        places = entry.department or entry.category or entry.type
+        console.print(noted("taxonomy:", f"an entry of {entry.family!r} matches no item: {', '.join(places)}"))
     if len(idle) > IDLE_TOLD:
-        console.print(f"[yellow]taxonomy:[/] nor do {len(idle) - IDLE_TOLD} more of the {len(entries)} entries")
+        console.print(noted("taxonomy:", f"nor do {len(idle) - IDLE_TOLD} more of the {len(entries)} entries"))
 
 
 def _tuned(shop: Any, *, taxonomy: Any, policy: Any, trials: int, seed: int, now: int, model: str) -> Choice:
@@ -405,7 +416,7 @@ def _tuned(shop: Any, *, taxonomy: Any, policy: Any, trials: int, seed: int, now
             shop, taxonomy=taxonomy, policy=policy, trials=trials, seed=seed, now=now, model=model,
             progress=lambda done, of, figure, now: tell(told(done, of, figure, now), done / of),
         )  # fmt: skip
-    grid = Grid("model", "half-life", "NDCG@20", "seconds", "settings")
+    grid = grid_of("model", "half-life", "NDCG@20", "seconds", "settings")
     for row in best.table.iter_rows(named=True):
         days = "none" if row["half_life_days"] is None else f"{row['half_life_days']:g} d"
         grid.add_row(
@@ -419,9 +430,10 @@ def _lines(path: Path) -> list[str]:
     from boundary.tables import TableError
 
     try:
-        return list(dict.fromkeys(line for line in path.read_text(encoding="utf-8").splitlines() if line))
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise TableError(f"{path} cannot be read ({error}); give a text file with a user id a line") from error
+    return list(dict.fromkeys(user for line in lines if (user := line.strip())))
 
 
 def _number(value: float | None) -> str:
@@ -437,8 +449,7 @@ def main() -> None:
 
         if not isinstance(error, MENDABLE):
             raise
-        Console(stderr=True, highlight=False, soft_wrap=True).print(f"[red]error:[/] {escape(str(error))}")
-        sys.exit(2)
+        end(error)
 
 
 if __name__ == "__main__":

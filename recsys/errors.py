@@ -24,6 +24,7 @@ MENDABLE = (
     InteractionError,
     LedgerError,
     ModelError,
+    OSError,
     PolicyError,
     RegisteredError,
     SparkError,

@@ -177,6 +177,26 @@ def learn_blind(
     )
 
 
+def unblinded(bundle: Bundle) -> str | None:
+    """Say why nothing is erased from a bundle's user vectors; None where something is."""
+    families, terms = bundle.taxonomy.families, bundle.policy.blind
+    if bundle.blindfold is not None and len(bundle.blindfold.left_out) < len(families):
+        return None
+    if terms.strength == 0:
+        return "the policy's blind.strength is 0"
+    nobody = csr_matrix(np.zeros((1, len(bundle.catalogue_table)), np.float32))
+    if bundle.model.vectors(nobody) is None:
+        return "the model has no user vectors"
+    if not families:
+        return "the taxonomy has no families"
+    if bundle.blindfold is None:
+        return "fewer than two shoppers have events that may be learned from"
+    return (
+        f"no sensitive family was bought by {terms.fewest_buyers:,} shoppers and left by as many; "
+        "the policy's blind.fewest_buyers says how many are asked for"
+    )
+
+
 def activity(history: History) -> npt.NDArray[np.float64]:
     """Return how busy each user is, (U, 3): logarithms of baskets, of different items and of spend."""
     from boundary.kernel import NEVER

@@ -40,7 +40,7 @@ def session(master: str, *, conf: Mapping[str, str] | None = None) -> Iterator[S
     try:
         from pyspark.sql import SparkSession
     except ImportError as error:
-        raise SparkError(f"Spark is not installed ({error}); run pip install 'cornerstore[spark]'") from error
+        raise SparkError(f"Spark is not installed ({error}); run pip install -e '.[spark]'") from error
     if not (os.environ.get("JAVA_HOME") or shutil.which("java")):
         raise SparkError("Spark needs Java but there is none; run apt-get install openjdk-17-jre-headless")
     given = SparkSession.getActiveSession()

@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.markup import escape
-from rich.table import Table as Grid
 
-from recsys.terminal import Intent, LedgerUrl, Now, Slots, Surface, console, counting, ledger_of, moment_of
+from recsys.display import console, counting, grid_of, noted
+from recsys.terminal import Intent, LedgerUrl, Now, Slots, Surface, ledger_of, moment_of
 
 policy_app = typer.Typer(help="Check and compare policy files.", no_args_is_help=True)
 
@@ -37,12 +36,12 @@ def check(
     except (PolicyError, CaseError) as error:
         where = file if isinstance(error, PolicyError) else cases
         for mistake in error.mistakes:
-            console.print(f"[red]{where}:[/] {escape(mistake)}")
+            console.print(noted(f"{where}:", mistake, "red"))
         raise typer.Exit(2) from error
     console.print(f"{file}: {len(policy.rules)} rules, no mistakes, digest {policy.digest}")
     failed = [one for one in outcomes if not one.passed]
     for one in failed:
-        console.print(f"[red]{escape(str(one))}[/]")
+        console.print(str(one), style="red")
     if outcomes:
         console.print(f"{len(outcomes) - len(failed)} of {len(outcomes)} cases come out as they say")
     if failed:
@@ -55,7 +54,7 @@ def diff(
     other: Annotated[str, typer.Argument(help="Another.")],
     bundle: Annotated[Path | None, typer.Option("--bundle", "-b", help="Also try both on its shoppers.")] = None,
     ledger: LedgerUrl = "",
-    users: Annotated[int, typer.Option(help="How many shoppers, the first ones.")] = 2000,
+    users: Annotated[int, typer.Option(help="How many shoppers, the first ones; at least 1.")] = 2000,
     n: Slots = 10,
     surface: Surface = "home",
     intent: Intent = "browse",
@@ -68,17 +67,21 @@ def diff(
 
     Example: [bold]cornerstore policy diff default strict --bundle runs/demo/bundle[/]
     """
-    from recsys.engine import Engine, policy_of
+    from boundary.tables import TableError, write_parquet_atomic
+    from recsys.engine import Engine, EngineError, policy_of
 
+    if users < 1:
+        raise EngineError(f"--users must be at least 1 but got {users}")
+    if out is not None and out.suffix != ".parquet":
+        raise TableError(f"--out must be the name of a .parquet file but got {str(out)!r}; rename it")
     here, there = policy_of(one), policy_of(other)
-    grid = Grid("setting", one, other)
+    grid = grid_of("setting", one, other)
     grid.columns[0].no_wrap = True
     for path, mine, theirs in here.differences(there):
         grid.add_row(path, str(mine), str(theirs))
     console.print(grid)
     if bundle is None:
         return
-    from boundary.tables import write_parquet_atomic
     from recsys.compared import compare_over
 
     url = ledger_of(bundle, ledger)
@@ -91,11 +94,11 @@ def diff(
     touched = found.changes["shopper"].n_unique()
     told = ", ".join(f"{count:,} {word}" for word, count in found.standings.items())
     console.print(f"{other} beside {one}, {len(ids):,} shoppers: {told}; {touched:,} would see another slate")
-    reasons = Grid("change", "reason", "slots", "shoppers")
+    reasons = grid_of("change", "reason", "slots", "shoppers")
     for change, reason, slots, shoppers in found.by_reason().iter_rows():
         reasons.add_row(change, reason, f"{slots:,}", f"{shoppers:,}")
     console.print(reasons)
-    some = Grid("shopper", "change", "item", "why")
+    some = grid_of("shopper", "change", "item", "why")
     for who, item, change, why in found.changes.head(12).iter_rows():
         some.add_row(who, change, engine.bundle.titles[engine.gate.catalogue.row_of[item]], ", ".join(why))
     console.print(some)

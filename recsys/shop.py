@@ -18,6 +18,7 @@ from recsys.evidence import evidence_of, purchases
 from recsys.fitting import Step, fit_bundle
 from recsys.interactions import Weighing
 from recsys.models import ModelError, make_model
+from recsys.models.base import LARGEST_SEED, require
 from recsys.quality import discoveries, temporal_cut
 from recsys.tuning import SPACES, WITH_VECTORS, Tuned, tune
 
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from recsys.models import Recommender
 
 KINDS = {"purchase": 1.0, "cart": 1.0, "view": 0.3}  # how much an event of a kind weighs as evidence
+REASONS_TOLD, WORDS_TOLD = 4, 3  # how many are named on screen
 NAMES, SUFFIXES = ("events", "catalogue", "customers"), (".parquet", ".csv")
 FACTORS = {"factors": 192}  # the more, the less of the taste is lost with each direction that the blindfold erases
 
@@ -54,6 +56,9 @@ class Choice:
     settings: dict[str, Any]
     weighing: Weighing
     seed: int
+
+    def __post_init__(self) -> None:
+        require("seed", self.seed, at_least=0, at_most=LARGEST_SEED)
 
 
 def default_choice(seed: int, *, model: str = "", settings: dict[str, Any] | None = None) -> Choice:
@@ -81,15 +86,16 @@ def read_shop(folder: str | Path, *, rejects: str | Path, console: Console, now:
         if name not in tables:
             raise TableError(f"{folder} holds no {name}.parquet or {name}.csv; put the shop's {name} there")
     if "customers" not in tables:
-        console.print("[yellow]no customers table:[/] nobody has agreed to anything, so everybody gets the crowd shelf")
+        _warn(console, "no customers table:", "nobody has agreed to anything, so everybody gets the crowd shelf")
     known = set(tables["catalogue"].rows["item_id"])
     strangers = int((~tables["events"].rows["item_id"].is_in(list(known))).sum())
     if strangers:
-        console.print(f"[yellow]events:[/] {strangers:,} name an item that the catalogue does not hold: no evidence")
+        _warn(console, "events:", f"{strangers:,} name an item that the catalogue does not hold: no evidence")
     if tables["catalogue"].rows["promoted"].is_null().all() and len(tables["catalogue"].rows):
-        console.print(
-            "[yellow]catalogue:[/] no word on what is promoted: every item counts as promoted, so slates stay short;"
-            " give a column `promoted`"
+        _warn(
+            console,
+            "catalogue:",
+            "no word on what is promoted: every item counts as promoted, so slates stay short; give a column `promoted`",
         )
     customers = tables.get("customers")
     return Shop(tables["events"].rows, tables["catalogue"].rows, None if customers is None else customers.rows)
@@ -141,15 +147,14 @@ def checked_tables(
     until = None if rejects is None else _possible(now)
     tables = {name: read_table(source, name, until=until) for name, source in given.items() if source is not None}
     for name, table in tables.items():
-        if not len(table.rejects):
-            continue
-        if rejects is None:
+        if len(table.rejects) and rejects is None:
             reason, count = table.rejects["reason"].value_counts(sort=True).row(0)
             raise TableError(
                 f"{name}: {len(table.rejects):,} bad rows, most of them {reason} ({count:,}): "
                 "mend them, or give `rejects`, a folder to keep them in"
             )
-        write_rejects(table, Path(rejects) / f"{name}.parquet")
+        if rejects is not None:
+            kept_aside(table, rejects)
     return {name: table.rows for name, table in tables.items()}
 
 
@@ -161,18 +166,62 @@ def _read(folder: str | Path, rejects: str | Path, console: Console, now: int | 
         )
         if path is not None:
             tables[name] = read_table(path, name, until=_possible(now))
-            tell_rejects(tables[name], Path(rejects) / f"{name}.parquet", console)
+            tell_rejects(tables[name], kept_aside(tables[name], rejects), console)
+        else:
+            _rejects_of(name, rejects).unlink(missing_ok=True)
     return tables
 
 
+def kept_aside(table: Table, folder: str | Path) -> Path:
+    """Write what was rejected in place of what an earlier reading left there; without any the file is gone."""
+    path = _rejects_of(table.name, folder)
+    if len(table.rejects):
+        return write_rejects(table, path)
+    path.unlink(missing_ok=True)
+    return path
+
+
 def tell_rejects(table: Table, path: Path, console: Console) -> None:
-    """Write what was rejected and say how much and why."""
+    """Say how much was rejected, where it is, and why."""
     console.print(f"{table.name}: {len(table.rows):,} rows")
     if len(table.rejects):
-        write_rejects(table, path)
-        reasons = table.rejects["reason"].value_counts(sort=True).head(4).iter_rows()
-        told = ", ".join(f"{count:,} {reason}" for reason, count in reasons)
-        console.print(f"  [yellow]{len(table.rejects):,} bad rows kept aside[/] in {path}: {told}")
+        reasons = table.rejects["reason"].value_counts(sort=True)
+        told = ", ".join(f"{count:,} {reason}" for reason, count in reasons.head(REASONS_TOLD).iter_rows())
+        rest = reasons["count"][REASONS_TOLD:]
+        more = f", and {rest.sum():,} for {len(rest):,} more reasons" if len(rest) else ""
+        _warn(console, f"  {len(table.rejects):,} bad rows kept aside", f"in {path}: {told}{more}")
+
+
+def tell_unknown_words(customers: pl.DataFrame | None, policy: Policy, console: Console) -> None:
+    """Warn of words of consent and channels that no rule asks for, such as a slip: they grant nothing."""
+    if customers is None:
+        return
+    words = customers.select(
+        pl.concat_list("consent", "channels").list.set_difference(sorted(policy.agreements)).alias("word")
+    )["word"]
+    rows = int((words.list.len() > 0).sum())
+    if not rows:
+        return
+    often = words.explode().drop_nulls().value_counts(sort=True)["word"]
+    named = ", ".join(map(repr, often.head(WORDS_TOLD))) + (
+        f" and {len(often) - WORDS_TOLD:,} more" if len(often) > WORDS_TOLD else ""
+    )
+    _warn(
+        console,
+        "customers:",
+        f"{rows:,} rows have a consent or channel that the policy knows nothing of, so it grants nothing: {named}; "
+        f"there are {', '.join(sorted(policy.agreements))}",
+    )
+
+
+def _warn(console: Console, head: str, text: str) -> None:
+    from recsys.display import noted
+
+    console.print(noted(head, text))
+
+
+def _rejects_of(name: str, folder: str | Path) -> Path:
+    return Path(folder) / f"{name}.parquet"
 
 
 def fit_shop(
@@ -191,11 +240,16 @@ def fit_shop(
     The later events are counted among those turned away, as ``ahead``.
 
     Raises:
+        TableError: no event, or no item, is left to learn from.
         ModelError: there is no such model or setting, or the model cannot be trained on Spark.
     """
+    if not len(shop.catalogue):
+        raise TableError("catalogue: not one row can be used; give at least one item")
     events = (
         shop.events if latest(shop.events) <= now + 1 else shop.events.filter(pl.col("at").dt.timestamp("us") <= now)
     )
+    if not events["item_id"].is_in(shop.catalogue["item_id"].implode()).any():
+        raise TableError(_unusable(shop.events, events))
     bundle = fit_bundle(
         events,
         shop.catalogue,
@@ -213,6 +267,16 @@ def fit_shop(
         return bundle
     turned_away = bundle.facts["events_turned_away"] | {"ahead": len(shop.events) - len(events)}
     return replace(bundle, facts=bundle.facts | {"events_turned_away": turned_away})
+
+
+def _unusable(given: pl.DataFrame, until_now: pl.DataFrame) -> str:
+    """Say why there is no event to learn from."""
+    if not len(given):
+        return "events: not one row can be used; give at least one event of an item of the catalogue"
+    if not len(until_now):
+        first = given["at"].sort().dt.to_string("%FT%T")[0]
+        return f"events: `now` must be after one of the {len(given):,} events, of which the first is at {first}"
+    return f"events: none of {len(until_now):,} names an item that the catalogue holds; use the catalogue's item_id"
 
 
 def tune_shop(

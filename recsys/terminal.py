@@ -1,34 +1,30 @@
-"""What commands take alike, how they show what they are doing, and how they read a moment, a ledger and settings."""
+"""What commands take alike, and how they read a moment, a ledger, settings and a place to write to."""
 
 from __future__ import annotations
 
+import errno
 import json
-from contextlib import contextmanager
+import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    SpinnerColumn,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from recsys.engine import Engine, EngineError
 
-    from recsys.engine import Engine
 
-console = Console(highlight=False, soft_wrap=True)
+def seed_within(seed: int) -> int:
+    """Return a seed that everybody who draws takes."""
+    from recsys.models.base import LARGEST_SEED, require
+
+    require("seed", seed, at_least=0, at_most=LARGEST_SEED)
+    return seed
+
 
 Out = Annotated[Path, typer.Option("--out", "-o", help="Folder to write to.")]
-Seed = Annotated[int, typer.Option(help="Seed of everything random.")]
+Seed = Annotated[int, typer.Option(help="Seed of everything random.", callback=seed_within)]
 PolicyName = Annotated[str, typer.Option("--policy", help="default, gentle, strict, or a TOML file.")]
 LedgerUrl = Annotated[
     str,
@@ -46,30 +42,29 @@ Surface = Annotated[str, typer.Option(help="home, product, email, push, ...")]
 Intent = Annotated[str, typer.Option(help="find, discover, deal, research or browse.")]
 
 
-@contextmanager
-def steps(title: str, on: Console = console) -> Iterator[Callable[[str, float], None]]:
-    """Show a bar that is told what is being done and how much of it is done."""
-    with Progress(
-        SpinnerColumn(),
-        TextColumn("{task.description:<54.54}"),
-        BarColumn(bar_width=12),
-        TimeElapsedColumn(),
-        console=on,
-    ) as bar:
-        task = bar.add_task(title, total=1.0)
-        yield lambda what, share: bar.update(task, description=f"{title}: {what}", completed=share)
-        bar.update(task, description=title, completed=1.0)
+def refused(line: str) -> EngineError:
+    """Return the error that says what an option must be."""
+    from recsys.engine import EngineError
+
+    return EngineError(line)
 
 
-@contextmanager
-def counting(title: str) -> Iterator[Callable[[int, int], None]]:
-    """Show a bar that counts, with the time that remains."""
-    with Progress(
-        SpinnerColumn(), TextColumn("{task.description:<30.30}"), BarColumn(bar_width=12), MofNCompleteColumn(),
-        TimeElapsedColumn(), TimeRemainingColumn(), console=console,
-    ) as bar:  # fmt: skip
-        task = bar.add_task(title, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+def ready_for(out: Path) -> None:
+    """Make the folder in which a bundle is to stand; better now than after an hour of fitting.
+
+    Raises:
+        OSError: it cannot be made or written into, or a file stands in the place.
+        EngineError: there are other files than a bundle's, which would be replaced.
+    """
+    from recsys.people import MANIFEST
+
+    if out.exists() and not out.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(out))
+    if out.exists() and any(out.iterdir()) and not (out / MANIFEST).exists():
+        raise refused(f"--out must be a new folder, or that of a bundle, but {out} holds other files; give another")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    if not os.access(out.parent, os.W_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(out.parent))
 
 
 def ledger_of(bundle: Path, given: str) -> str | None:
@@ -85,7 +80,7 @@ def settings_of(given: list[str]) -> dict[str, Any]:
     for one in given:
         name, found, value = one.partition("=")
         if not found:
-            raise typer.BadParameter(f"--setting must be name=value but got {one!r}")
+            raise refused(f"--setting must be name=value but got {one!r}; write it so")
         try:
             settings[name] = json.loads(value)
         except ValueError:
@@ -103,8 +98,6 @@ def read_moment(now: str) -> int:
     try:
         moment = datetime.fromisoformat(now)
     except ValueError as error:
-        from recsys.engine import EngineError
-
-        raise EngineError(f"--now must be a time like 2026-01-31T12:00 but got {now!r}; write it so") from error
+        raise refused(f"--now must be a time like 2026-01-31T12:00 but got {now!r}; write it so") from error
     moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
     return (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)

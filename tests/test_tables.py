@@ -1,6 +1,7 @@
 """Reading tables: every row is kept or rejected with a reason, and never silently used."""
 
 import datetime as dt
+import gzip
 import random
 import subprocess
 import sys
@@ -395,14 +396,88 @@ def test_a_column_of_another_kind_is_told_in_one_line(column: str, values: list[
 
 
 @pytest.mark.parametrize(("name", "content"), [
-    ("broken.parquet", b"not parquet at all"), ("empty.csv", b""), ("ragged.csv", b"a,b\n1,2,3\n"),
-    ("note.txt", b"x"), ("latin.csv", "user_id,item_id\nJos\xe9,1\n".encode("latin-1")),
+    ("broken.parquet", b"not parquet at all"), ("empty.csv", b""), ("broken.csv", b'a,b\n"x,2\n3,4\n'),
+    ("note.txt", b"x"),
 ])  # fmt: skip
 def test_an_unreadable_file_is_told_in_one_line(name: str, content: bytes, tmp_path: Path) -> None:
     (tmp_path / name).write_bytes(content)
     told = "is neither" if name.endswith(".txt") else r"cannot be read \([^\n]+\): write it again"
     with pytest.raises(TableError, match=rf"^events: [^\n]*{name} {told}[^\n]*$"):
         read_table(tmp_path / name, "events")
+
+
+@pytest.mark.parametrize(("encoding", "line"), [("latin-1", 3), ("utf-16", 1), ("utf-16-le", 1), ("utf-16-be", 1)])
+@pytest.mark.parametrize("ending", ["csv", "csv.gz"])
+def test_text_in_another_encoding_is_told_in_one_line(encoding: str, line: int, ending: str, tmp_path: Path) -> None:
+    """The line names the file, its line and the mend, in letters that a screen can show."""
+    text = frame_of("events", {}, {"user_id": "Jos\xe9"}).write_csv().encode(encoding)
+    path = tmp_path / f"events.{ending}"
+    path.write_bytes(gzip.compress(text) if ending.endswith("gz") else text)
+    with pytest.raises(
+        TableError, match=rf"^events: [^\n]*events\.{ending} .*\(line {line} is .*\): save it as UTF-8$"
+    ) as told:
+        read_table(path, "events")
+    assert str(told.value).isprintable()
+
+
+@pytest.mark.parametrize("ending", ["csv", "csv.gz"])
+def test_a_row_with_a_field_too_many_is_kept_aside(ending: str, tmp_path: Path) -> None:
+    """The rest is read as if it were not there, and every cell of it is kept, in its place."""
+    good = frame_of(
+        "catalogue", {}, {"item_id": "b", "title": 'Tea, "green"', "badge": None}, {"item_id": "c", "price": "-1"}
+    )
+    text = good.write_csv().rstrip("\n")
+    long = [
+        "d,Olives, green,jars",
+        ",".join(["e", *GOOD["catalogue"].values()]),
+        ",".join([*GOOD["catalogue"].values(), ""]),
+    ]
+    blank = ["", "f,Too short"]
+    path = tmp_path / f"catalogue.{ending}"
+    whole = "\ufeff" + "\n".join([text, *blank, *(f"{one}{',' * (22 - one.count(','))}x" for one in long)]) + "\n"
+    path.write_bytes(gzip.compress(whole.encode()) if ending.endswith("gz") else whole.encode())
+    table = read_table(path, "catalogue")
+    assert table.rows["item_id"].to_list() == ["i1", "b"]
+    assert table.rows["title"].to_list() == ["Tea", 'Tea, "green"']
+    reasons = table.rejects["reason"].to_list()
+    assert reasons.count("row.too_many_fields") == table.counts["row.too_many_fields"] == 3
+    assert reasons.count("price.too_small") == 1
+    assert (table.counts["read"], table.counts["kept"]) == (8, 2)
+    assert table.rejects["title"].to_list()[-3] == "Olives"
+    assert table.rejects["surplus"].drop_nulls().str.ends_with("x").sum() == 3
+
+
+def test_what_a_ragged_file_keeps_is_what_a_plain_one_keeps(tmp_path: Path) -> None:
+    """One long row changes nothing about the others: empty cells, short rows, quotes and blank lines."""
+    lines = ["user_id,item_id,kind,at,quantity,unit_price", 'u1,"a ""b"", c",view,2026-01-02,,', "u2,i,view,2026-01-02",
+             "", '"u\n3",i,purchase,2026-01-02,1,2', ",i,view,2026-01-02,,", "u2,i,view,2026-01-02,,"]  # fmt: skip
+    for name, more in (("plain", []), ("ragged", ["u4,i,view,2026-01-02,,,x"])):
+        (tmp_path / f"{name}.csv").write_text("\n".join(lines + more) + "\n")
+    plain, ragged = (read_table(tmp_path / f"{name}.csv", "events") for name in ("plain", "ragged"))
+    assert_frame_equal(ragged.rows, plain.rows)
+    assert ragged.rejects["reason"].to_list() == [*plain.rejects["reason"], "row.too_many_fields"]
+
+
+def test_columns_of_one_name_do_not_hinder_a_ragged_file(tmp_path: Path) -> None:
+    """Nor does a column that is called like the one of the fields beyond."""
+    header, line = "user_id,item_id,kind,at,kind,surplus", "u,i,view,2026-01-02,x,y"
+    for name, more in (("plain", ""), ("ragged", f"{line},z\n")):
+        (tmp_path / f"{name}.csv").write_text(f"{header}\n{line}\n{more}")
+    plain, ragged = (read_table(tmp_path / f"{name}.csv", "events") for name in ("plain", "ragged"))
+    assert_frame_equal(ragged.rows, plain.rows)
+    assert ragged.rejects["surplus"].to_list() == ["z"]
+
+
+def test_rows_with_different_unreadable_cells_are_no_duplicates() -> None:
+    """Only where the cells are alike too."""
+    rows = frame_of("events", {"at": "soon"}, {"at": "later"}, {"at": "later"}, {"at": "later", "quantity": "x"})
+    assert read_table(rows, "events").rejects["reason"].to_list() == [
+        "at.unreadable", "at.unreadable", "at.unreadable; duplicate", "at.unreadable; quantity.unreadable; purchase_without_quantity",
+    ]  # fmt: skip
+    halves = frame_of("catalogue", {}, {}).with_columns(badge_stock=pl.Series([1.5, 2.5]))
+    assert read_table(halves, "catalogue").rejects["reason"].to_list() == [
+        "badge_stock.unreadable; item_id.ambiguous", "badge_stock.unreadable; item_id.ambiguous",
+    ]  # fmt: skip
 
 
 def test_a_byte_order_mark_and_a_folder_are_read(tmp_path: Path) -> None:

@@ -40,7 +40,7 @@ try:
     from redis.maint_notifications import MaintNotificationsConfig
     from redis.retry import Retry
 except ImportError as error:
-    raise LedgerInvalid("a redis:// ledger needs the redis package: pip install 'cornerstore[redis]'") from error
+    raise LedgerInvalid("a redis:// ledger needs the redis package: pip install -e '.[redis]'") from error
 
 BUCKETS: Final = 4096
 USERS_AT_ONCE: Final = 500

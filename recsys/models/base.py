@@ -23,6 +23,7 @@ Rows = npt.NDArray[np.int32]
 Offsets = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
 Progress = Callable[[int, int], None]  # steps done, steps in all
+LARGEST_SEED = 2**32 - 1  # that all who draw take
 
 
 class ModelError(ValueError):

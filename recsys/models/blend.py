@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from numbers import Real
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -89,13 +90,20 @@ class Blend(DenseModel):
     state: Blended | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
+        if (
+            isinstance(self.parts, str)
+            or not isinstance(self.parts, Sequence)
+            or not all(isinstance(part, Mapping) for part in self.parts)
+        ):
+            raise ModelError(f'`parts` must be a list like [{{"model": "als", "weight": 1}}] but got {self.parts!r}')
         if not self.parts:
             raise ModelError("`parts` must name at least one model but is empty")
         for part in self.parts:
             if "model" not in part or "weight" not in part:
                 raise ModelError(f"a part needs `model` and `weight` but has {', '.join(part) or 'nothing'}")
-            if not np.isfinite(part["weight"]) or part["weight"] == 0:
-                raise ModelError(f"`weight` must be finite and not 0 but got {part['weight']}")
+            weight = part["weight"]
+            if not isinstance(weight, Real) or not np.isfinite(float(weight)) or weight == 0:
+                raise ModelError(f"`weight` must be a finite number and not 0 but got {weight!r}")
         self.unfitted()
 
     def unfitted(self) -> tuple[Served, ...]:

@@ -165,8 +165,11 @@ def test_a_case_that_comes_out_otherwise_is_told(tmp_path: Path) -> None:
     [
         ("[[case]]\nsays = 'x'", "mine.toml: case 1: must say either withheld"),
         ("[[case]]\nsays = 'x'\nallowed = true\nwithheld = ['owned']", "must say either withheld"),
-        ("[[case]]\nallowed = true", "mine.toml: case 1: says: Field required"),
-        ("[[case]]\nsays = 'x'\nwithheld = ['item_capp']", "case 1: withheld: 'item_capp' is no reason code"),
+        ("[[case]]\nallowed = true", "mine.toml: case 1: says is missing; add it"),
+        ("[[case]]\nsays = 'x'\nwithheld = ['item_capp']", r'case 1: withheld must name reason codes but got "item_capp"; did you mean item_cap\?'),
+        ("[[case]]\nsays = 'x'\nwithhold = ['owned']", r"case 1: withhold is no setting .* did you mean withheld\?"),
+        ("[[case]]\nsays = 'x'\nallowed = true\nrow = { sorce = 'x' }", r"row\.sorce is no setting .* did you mean source\?"),
+        ("[[case]]\nsays = ''\nallowed = true", 'case 1: says must be a word but got ""'),
         ("[[case]]\nsays = 'x'\nallowed = true\nplace = 2", "place must be at most 1 but got 2"),
         ("[[case]]\nsays = 'x'\nallowed = true\nshown = [{ day = 1 }]", r"case 1: shown\.0\.day"),
         ("[[case]]\nsays = 'x'\nallowed = true\nshown = [{ what = 'cup' }]", r"there is no item .cup.; there are it, other"),
@@ -196,7 +199,7 @@ def test_mistakes_of_all_files_are_told(tmp_path: Path) -> None:
     assert [line[:16] for line in caught.value.mistakes] == [
         "a.toml cannot be", "b.toml must hold", "c.toml: case 1: ", "c.toml: case 2: ", "d.toml: case 1: ",
     ]  # fmt: skip
-    assert "'item_capp' is no reason code" in caught.value.mistakes[-1]
+    assert 'withheld must name reason codes but got "item_capp"' in caught.value.mistakes[-1]
 
 
 def test_a_folder_without_cases_is_told(tmp_path: Path) -> None:

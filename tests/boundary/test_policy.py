@@ -98,6 +98,19 @@ def test_a_mistake_is_told_with_path_bound_and_value(path: str, value: Any, line
     assert str(caught.value).startswith("mine.toml: ")
 
 
+def test_a_misspelt_rule_brings_no_hint_for_its_overrides() -> None:
+    """The rule's own line tells the mend; where nothing is misspelt the override's does."""
+    whole = tree()
+    whole["overrides"]["surface"]["email"]["item_cap"] = {"times": 1}
+    whole["rules"]["item_cpa"] = whole["rules"].pop("item_cap")
+    with pytest.raises(PolicyError) as caught:
+        Policy.from_dict(whole)
+    assert caught.value.mistakes == ['rules.item_cpa has no reason code: "item_cpa" is none; did you mean item_cap?']
+    del whole["rules"]["item_cpa"]
+    with pytest.raises(PolicyError, match=r"overrides\.surface\.email\.item_cap is no rule of this policy"):
+        Policy.from_dict(whole)
+
+
 def test_all_mistakes_are_told_at_once() -> None:
     """One run of the check is enough, however many mistakes there are; none is told twice."""
     whole = tree()

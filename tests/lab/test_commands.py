@@ -146,11 +146,19 @@ def test_nothing_measured_is_nothing_promoted(lab, tmp_path):
         (["attack", "--data", "{here}", "--seeds", "0"], "`seeds` must be at least 1 but got 0"),
         (["tune", "--data", "{here}", "--bounds", "{here}/no.toml"], "cannot be read"),
         (["promote", "--bundle", "{here}/no"], "no"),
+        (
+            ["tune", "--data", "{shop}", "--tracking-uri", "nonsense://x"],
+            "--tracking-uri 'nonsense://x' cannot be used (",
+        ),
+        (["rollback", "--tracking-uri", "nonsense://x"], "--tracking-uri 'nonsense://x' cannot be used ("),
+        (["attack", "--data", "{here}", "--seed", "-1"], "`seed` must be at least 0 but got -1"),
+        (["evaluate", "--data", "{here}", "--seed", "-1"], "`seed` must be at least 0 but got -1"),
+        (["pressure", "--bundle", "{bundle}", "--out", "/proc/x"], "/proc/x: No such file or directory"),
     ],
 )
 def test_what_can_be_mended_ends_as_one_line(lab, tmp_path, monkeypatch, capsys, words, said):
     """Never a traceback, and code 2."""
-    filled = [word.format(here=tmp_path, bundle=lab.folder) for word in words]
+    filled = [word.format(here=tmp_path, bundle=lab.folder, shop=lab.folder.parent / "shop") for word in words]
     monkeypatch.setattr(sys, "argv", ["cornerstore-lab", *filled])
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit) as left:

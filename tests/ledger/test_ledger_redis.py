@@ -211,4 +211,4 @@ def test_a_missing_package_is_named() -> None:
         "except LedgerInvalid as error: print(error)"
     )
     told = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
-    assert "pip install 'cornerstore[redis]'" in told.stdout
+    assert "pip install -e '.[redis]'" in told.stdout

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from corner import fitted
 
 from boundary.ledger import open_ledger
 from recsys.bundle import Bundle
+from recsys.cli import main
 from recsys.engine import Engine
 
 
@@ -47,3 +49,17 @@ def engine(bundle: Bundle) -> Iterator[Engine]:
     ledger = open_ledger("sqlite://")
     yield Engine(bundle, ledger=ledger)
     ledger.close()
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """Call the command as a console would; return its exit code, what it printed and what it complained of."""
+
+    def call(*words: str | Path) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["cornerstore", *map(str, words)])
+        with pytest.raises(SystemExit) as end:
+            main()
+        told = capsys.readouterr()
+        return int(end.value.code or 0), told.out, told.err
+
+    return call

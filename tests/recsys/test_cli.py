@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,24 +11,9 @@ import pytest
 from corner import POLICY, catalogue_frame, customers_frame, events_frame, shopper
 
 from recsys.bundle import Bundle
-from recsys.cli import main
 
 Run = Callable[..., tuple[int, str, str]]
 TAXONOMY = '[[entries]]\nfamily = "health"\ncategory = "aisle-9"\n'
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Call the command as a console would; return its exit code, what it printed and what it complained of."""
-
-    def call(*words: str | Path) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["cornerstore", *map(str, words)])
-        with pytest.raises(SystemExit) as end:
-            main()
-        told = capsys.readouterr()
-        return int(end.value.code or 0), told.out, told.err
-
-    return call
 
 
 @pytest.fixture(scope="module")

@@ -23,7 +23,7 @@ def java() -> None:
     try:
         import pyspark  # noqa: F401
     except ImportError:
-        missing.append("pyspark is not installed: pip install 'cornerstore[spark]'")
+        missing.append("pyspark is not installed: pip install -e '.[spark]'")
     if missing and os.environ.get("CI") == "true":
         pytest.fail(missing[0])
     if missing:
