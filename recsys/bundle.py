@@ -139,8 +139,13 @@ class Bundle:
         """Write the bundle into a directory that appears whole or not at all; an older one is replaced.
 
         Whoever was forgotten in the older one since this one was fitted is forgotten in this one too.
+
+        Raises:
+            BundleError: other files than a bundle's stand there.
+            ForgottenError: what an older one keeps of the forgotten cannot be read.
         """
         path = Path(path)
+        check_place(path)
         with locked(path):
             missed = Forgotten.load(path).newer_than(self.forgotten)
             copies = copies_of(path)
@@ -390,6 +395,16 @@ class Bundle:
         check_within("explore", self.explore, items)
         check_within("history.item_row", history.item_row, items, least=-1)
         check_within("history.kind", history.kind, len(Kind))
+
+
+def check_place(path: Path) -> None:
+    """Refuse a directory in which a bundle would take the place of other files.
+
+    Raises:
+        BundleError: with the mend.
+    """
+    if path.is_dir() and any(path.iterdir()) and not (path / MANIFEST).exists():
+        raise BundleError(f"{path} holds other files than a bundle's, which it would replace; choose a new folder")
 
 
 def _mark(file: str) -> tuple[int, int, int] | None:

@@ -54,14 +54,13 @@ def ready_for(out: Path) -> None:
 
     Raises:
         OSError: it cannot be made or written into, or a file stands in the place.
-        EngineError: there are other files than a bundle's, which would be replaced.
+        BundleError: there are other files than a bundle's, which would be replaced.
     """
-    from recsys.people import MANIFEST
+    from recsys.bundle import check_place
 
     if out.exists() and not out.is_dir():
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(out))
-    if out.exists() and any(out.iterdir()) and not (out / MANIFEST).exists():
-        raise refused(f"--out must be a new folder, or that of a bundle, but {out} holds other files; give another")
+    check_place(out)
     out.parent.mkdir(parents=True, exist_ok=True)
     if not os.access(out.parent, os.W_OK):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(out.parent))

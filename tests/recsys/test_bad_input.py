@@ -15,10 +15,9 @@ from rich.console import Console
 
 from boundary import Taxonomy
 from boundary.tables import read_table
-from recsys.bundle import Bundle
+from recsys.bundle import Bundle, BundleError
 from recsys.display import console as screen
 from recsys.display import grid_of, noted, steps
-from recsys.engine import EngineError
 from recsys.fitting import unblinded
 from recsys.shop import Shop, checked_tables, default_choice, fit_shop, latest, read_shop, tell_unknown_words
 from recsys.terminal import ready_for
@@ -127,7 +126,7 @@ def one_line(run: Run, *words: object, code: int = 2) -> str:
         (["fit", "--data", "SHOP", "--setting", "factors=3", "--tune", 2], "--setting must be left out with --tune"),
         (["fit", "--data", "SHOP", "--tune", -2], "--tune must be at least 0 but got -2"),
         (["fit", "--data", "SHOP", "--engine", "x"], "--engine must be local or spark but got 'x'"),
-        (["fit", "--data", "SHOP", "--out", "SHOP"], "--out must be a new folder, or that of a bundle, but"),
+        (["fit", "--data", "SHOP", "--out", "SHOP"], "holds other files than a bundle's, which it would replace"),
         (["fit", "--data", "SHOP", "--now", "2020-01-01"], "`now` must be after one of the 1,779 events, of which the first is at 2025-12-"),
         (["score", "--bundle", "BUNDLE", "--out", "/proc/x"], "/proc/x: No such file or directory; check the path"),
         (["score", "--bundle", "BUNDLE", "--out", "SHOP/events.csv"], "check the path"),
@@ -287,5 +286,5 @@ def test_a_place_for_a_bundle_is_new_or_empty_or_a_bundle(home: Path, tmp_path: 
         ready_for(place)
         assert place.parent.is_dir()
     (tmp_path / "empty" / "thesis.txt").touch()
-    with pytest.raises(EngineError, match="must be a new folder, or that of a bundle"):
+    with pytest.raises(BundleError, match="holds other files than a bundle's"):
         ready_for(tmp_path / "empty")

@@ -192,3 +192,15 @@ def test_the_command_ends_with_the_line(
         main()
     told = capsys.readouterr().err
     assert (end.value.code, told.count("\n"), "moments.npz: File is not a zip file" in told) == (2, 1, True), told
+
+
+def test_a_bundle_takes_the_place_of_no_other_files(bundle: Bundle, home: Path, tmp_path: Path) -> None:
+    """An empty folder and an older bundle may be replaced; a shop's tables may not."""
+    (tmp_path / "empty").mkdir()
+    for place in (tmp_path / "empty", home):
+        assert Bundle.load(bundle.save(place)).fit_id == bundle.fit_id
+    (tmp_path / "shop").mkdir()
+    (tmp_path / "shop" / "events.csv").write_text("mine")
+    with pytest.raises(BundleError, match=r"shop holds other files than a bundle's, which it would replace"):
+        bundle.save(tmp_path / "shop")
+    assert (tmp_path / "shop" / "events.csv").read_text() == "mine"
