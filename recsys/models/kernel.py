@@ -104,19 +104,28 @@ def factorize(gram: Array, root: Array, item: Array, rows: Array, confidence: Ar
     An item of confidence one is in the Gram matrix as it should be. With few others, none below one, the Gram
     matrix's ``root`` is raised by each; with many the sum is factorized anew.
     """
-    heavy = np.flatnonzero(confidence != 1)
-    weight, rows = confidence[heavy] - np.float32(1), rows[heavy]
-    few = len(heavy) * FEW <= len(gram)
-    for one in weight:
-        few &= one > 0
+    size, heavy, least = len(gram), 0, np.float32(1)
+    kept, weight = np.empty(len(rows), rows.dtype), np.empty(len(rows), np.float32)
+    for n in range(len(rows)):
+        if confidence[n] != 1:
+            kept[heavy], weight[heavy] = rows[n], confidence[n] - np.float32(1)
+            least = min(least, weight[heavy])
+            heavy += 1
+    few = heavy * FEW <= size and least > 0
+    start = root if few else gram
+    for i in range(size):
+        for n in range(size):
+            upper[i, n] = start[i, n]
     if not few:
-        upper[:] = gram
-        add_squares(item, rows, weight, upper)
+        add_squares(item, kept[:heavy], weight[:heavy], upper)
         cholesky(upper)
         return
-    upper[:] = root
-    for k in range(len(rows)):
-        raise_root(upper, item[rows[k]] * np.sqrt(weight[k]))
+    vector = np.empty(size, np.float32)
+    for k in range(heavy):
+        times = np.sqrt(weight[k])
+        for n in range(size):
+            vector[n] = times * item[kept[k], n]
+        raise_root(upper, vector)
 
 
 @njit(nogil=True, cache=True, forceinline=True, fastmath=LOOSE)
