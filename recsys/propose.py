@@ -95,11 +95,9 @@ class Proposer:
         taken = stored(history, items=self.catalogue.items, mask=seen)
         try:
             own = taken
-            if request.intent == "find" and from_session is not None:  # what is on the screen is no repeat
-                looked = stored(history, items=self.catalogue.items, mask=from_session)
-                own = stored(history, items=self.catalogue.items, mask=bought)
-                own = csr_matrix(own - own.multiply(looked))
-                own.eliminate_zeros()
+            if request.intent == "find" and from_session is not None:
+                repeatable = bought & ~_alike(history, from_session)  # what is on the screen is no repeat
+                own = stored(history, items=self.catalogue.items, mask=repeatable)
             personal = self._personal(user_ids, history, mask, from_session, own, shoppers, request, within)
         except Exception as error:  # noqa: BLE001 (whatever it is, nothing personal is shown)
             _tell_failure(error)
@@ -330,6 +328,12 @@ class Proposer:
         names = self.catalogue.category_names
         code = names.index(name) if name in names else -2
         return np.asarray(self.catalogue.category == code)
+
+
+def _alike(history: History, some: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """Return which events, (E,), are of the same user and item as one of ``some``."""
+    pairs = history.user_row << 32 | history.item_row
+    return np.isin(pairs, pairs[some])
 
 
 def _first(first: TopK, rest: TopK) -> TopK:
