@@ -16,7 +16,8 @@ from experiments.figures import abouts_of, read_figures
 from experiments.tracking import code_version, experiment, log_values, tracked
 from experiments.visits import LabError
 from recsys.bundle import Bundle
-from recsys.forgetting import FILE, Forgotten
+from recsys.forgetting import Forgotten
+from recsys.people import marks_of
 from recsys.registered import bundle_of
 
 if TYPE_CHECKING:
@@ -119,7 +120,7 @@ def promote(
 
     Raises:
         PromotionError: a guard rail does not hold, or figures are of another policy or fit; nothing is registered.
-        LabError: the version that has the alias cannot tell who was forgotten; nothing is registered.
+        ForgottenError: the version that has the alias cannot tell who was forgotten; nothing is registered.
         BundleError: there is no bundle.
         RegisteredError: the version that has the alias holds no bundle.
     """
@@ -158,7 +159,8 @@ def rollback(out: Path, *, name: str = NAME, alias: str = ALIAS, tracking_uri: s
     Whoever was forgotten in the version that has the alias so far is forgotten in the one before first.
 
     Raises:
-        LabError: nobody has the alias, nobody had it before, or it cannot be told who was forgotten.
+        LabError: nobody has the alias, or nobody had it before.
+        ForgottenError: it cannot be told who was forgotten.
         BundleError: the bundle of the version before is broken.
         RegisteredError: one of the two versions holds no bundle.
     """
@@ -216,13 +218,7 @@ def signature() -> ModelSignature:
 
 def _forgotten(name: str, number: str) -> Forgotten:
     """Return the marks of all who were forgotten in a version."""
-    folder = bundle_of(f"models:/{name}/{number}")
-    if not (folder / FILE).exists():
-        raise LabError(f"{folder / FILE} is missing; restore it: it keeps the forgotten out")
-    try:
-        return Forgotten.load(folder)
-    except ValueError as error:
-        raise LabError(str(error)) from error
+    return marks_of(bundle_of(f"models:/{name}/{number}"))
 
 
 def _packed(fitted: Bundle, rules: Policy, draft: Path) -> Path:

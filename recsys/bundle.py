@@ -37,6 +37,7 @@ from recsys.people import (
     cut,
     forget_on_disk,
     mapped,
+    marks_of,
     people_of,
     write_copies,
     write_users,
@@ -147,7 +148,7 @@ class Bundle:
         path = Path(path)
         check_place(path)
         with locked(path):
-            missed = Forgotten.load(path).newer_than(self.forgotten)
+            missed = marks_of(path).newer_than(self.forgotten)
             copies = copies_of(path)
             bundle = self._late_without(missed) if len(missed) else self
             with drafted(path) as draft:
@@ -253,7 +254,7 @@ class Bundle:
         for _ in range(TRIES):
             before, seen = inode(self.path), self.mark
             try:
-                missed = Forgotten.load(self.path).newer_than(self.forgotten)
+                missed = marks_of(self.path).newer_than(self.forgotten)
                 manifest = json.loads((self.path / MANIFEST).read_text(encoding="utf-8"))
                 if manifest["fit_id"] != self.fit_id:
                     return replace(self.without(missed), seen=seen)

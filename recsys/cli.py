@@ -146,8 +146,8 @@ def fit(
     from data.complete_journey import TAXONOMY
     from recsys.engine import policy_of
     from recsys.fitting import unblinded
-    from recsys.forgetting import Forgotten
     from recsys.models import make_model
+    from recsys.people import marks_of
     from recsys.shop import default_choice, fit_shop, latest, read_shop, tell_unknown_words
 
     rules, families, on_spark = policy_of(policy), Taxonomy.load(taxonomy or TAXONOMY), _on_spark(engine_kind)
@@ -168,7 +168,7 @@ def fit(
     with steps("Fitting the shop") as tell:
         bundle = fit_shop(
             shop, taxonomy=families, policy=rules, choice=choice, now=moment, tell=tell,
-            spark=master if on_spark else None, forgotten=Forgotten.load(out) if out.exists() else None,
+            spark=master if on_spark else None, forgotten=marks_of(out),
         )  # fmt: skip
         bundle.save(out)
     _tell_idle(families, bundle.catalogue_table)

@@ -33,9 +33,9 @@ from recsys.answer import Answer, Explanation, Farewell, State, explanation_of, 
 from recsys.asked import EngineError, check, check_surface, id_list, id_text, iso, micros, policy_of, shopper_id
 from recsys.beside import Beside
 from recsys.bundle import Bundle
-from recsys.forgetting import Forgotten, ForgottenError, Mark, scrub
+from recsys.forgetting import ForgottenError, Mark, scrub
 from recsys.memory import exposures_of, remember, spread_out
-from recsys.people import copies_of
+from recsys.people import copies_of, marks_of
 from recsys.privacy import Aliases
 from recsys.propose import Proposer, Request
 from recsys.reopening import BESIDE, ledger_beside, open_or_down
@@ -135,7 +135,7 @@ class Engine:
         bundle = fit_shop(
             shop, taxonomy=taxonomy, policy=rules, choice=choice or default_choice(seed),
             now=latest(shop.events, until=micros(None)) if moment is None else moment, tell=tell,
-            forgotten=None if forgotten is None else Forgotten.load(forgotten),
+            forgotten=None if forgotten is None else marks_of(forgotten),
         )  # fmt: skip
         keep = rules.longest_window_days
         engine = cls(bundle, ledger=open_or_down(ledger, keep_days=keep) if isinstance(ledger, str) else ledger)

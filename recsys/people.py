@@ -39,6 +39,18 @@ def copies_of(path: str | Path) -> list[str]:
         ) from error
 
 
+def marks_of(path: str | Path) -> Forgotten:
+    """Return the marks of all who were forgotten in a bundle's directory; none where there is no bundle.
+
+    Raises:
+        ForgottenError: the bundle there has lost its marks, or they are damaged.
+    """
+    folder = Path(path)
+    if (folder / MANIFEST).exists() and not (folder / FILE).exists():
+        raise ForgottenError(f"{folder / FILE} is missing; restore it: it keeps the forgotten out")
+    return Forgotten.load(folder)
+
+
 def note_copies(path: Path, folder: Path) -> None:
     """Note that a batch leaves slates in a folder, so that forgetting finds them there."""
     with locked(path):
@@ -65,7 +77,7 @@ def people_of(path: Path) -> dict[str, Any]:
         "customers_table": pl.read_parquet(customers) if customers.exists() else None,
         "user_ids": pl.read_parquet(path / USERS)["user_id"].to_list(),
         "history": _history(path),
-        "forgotten": Forgotten.load(path),
+        "forgotten": marks_of(path),
     }
 
 
@@ -82,7 +94,7 @@ def forget_on_disk(path: Path, user_id: str, mark: Mark, *, known: bool) -> int:
     customers = pl.read_parquet(path / CUSTOMERS) if (path / CUSTOMERS).exists() else None
     joined = customers is not None and bool((customers["user_id"] == user_id).any())
     rows = [row for row, user in enumerate(users) if user == user_id]
-    forgotten = Forgotten.load(path).adding(user_id, mark if rows or known else Mark(mark.at, None))
+    forgotten = marks_of(path).adding(user_id, mark if rows or known else Mark(mark.at, None))
     if not rows and not joined:
         forgotten.save(path)
         return 0

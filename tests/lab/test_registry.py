@@ -22,7 +22,7 @@ from experiments.registry import PromotionError, promote, read_rails, requiremen
 from experiments.visits import LabError
 from recsys.bundle import Bundle
 from recsys.engine import Engine
-from recsys.forgetting import FILE
+from recsys.forgetting import FILE, ForgottenError
 from recsys.registered import RegisteredError, bundle_of
 from recsys.shop import latest
 
@@ -124,7 +124,7 @@ def test_a_champion_that_cannot_tell_who_was_forgotten_has_no_successor(lab, goo
     promote(lab.folder, tmp_path, figures=good)
     marks = bundle_of(CHAMPION, f"sqlite:///{tmp_path / 'mlflow.db'}") / FILE
     marks.unlink() if said is None else marks.write_text(said)
-    with pytest.raises(LabError, match=f"{FILE}.*restore it"):
+    with pytest.raises(ForgottenError, match=f"{FILE}.*restore it"):
         promote(lab.folder, tmp_path, figures=good)
     with pytest.raises(LabError, match="the first that had the alias"):
         rollback(tmp_path)

@@ -19,9 +19,10 @@ from recsys.bundle import Bundle, BundleError
 from recsys.cli import main
 from recsys.engine import Engine
 from recsys.fitting import fit_bundle
-from recsys.forgetting import FILE
+from recsys.forgetting import FILE, ForgottenError
 from recsys.interactions import Weighing
 from recsys.models import make_model
+from recsys.people import marks_of
 
 Change = Callable[[Any], Any]
 MARKS, BLINDFOLD = FILE, "blindfold.npz"
@@ -204,3 +205,11 @@ def test_a_bundle_takes_the_place_of_no_other_files(bundle: Bundle, home: Path, 
     with pytest.raises(BundleError, match=r"shop holds other files than a bundle's, which it would replace"):
         bundle.save(tmp_path / "shop")
     assert (tmp_path / "shop" / "events.csv").read_text() == "mine"
+
+
+def test_a_bundle_that_lost_its_marks_is_not_replaced(bundle: Bundle, home: Path) -> None:
+    """What kept the forgotten out is missed before a new fit takes its place; a new folder has none to miss."""
+    assert len(marks_of(home.parent / "new")) == 0
+    (home / "forgotten.json").unlink()
+    with pytest.raises(ForgottenError, match=r"forgotten\.json is missing; restore it"):
+        bundle.save(home)
