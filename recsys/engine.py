@@ -170,13 +170,11 @@ class Engine:
         bundle = Bundle.load(path)
         rules = None if policy is None else policy_of(policy)
         tried = None if shadow_policy is None else policy_of(shadow_policy)
-        engine = cls(bundle, ledger=None, policy=rules, shadow_policy=tried)
         if ledger == BESIDE:
             ledger = ledger_beside(path)
-        keep = engine.policy.longest_window_days
-        engine.ledger = open_or_down(ledger, keep_days=keep) if isinstance(ledger, str) else ledger
-        if engine.ledger is not None:
-            engine.ledger.keep(keep)
+        if isinstance(ledger, str):
+            ledger = open_or_down(ledger, keep_days=(rules or bundle.policy).longest_window_days)
+        engine = cls(bundle, ledger=ledger, policy=rules, shadow_policy=tried)
         engine.warm_up()
         return engine
 
