@@ -21,7 +21,7 @@ from boundary.history import History
 from boundary.policy import Policy
 from boundary.shoppers import Customers
 from boundary.taxonomy import Taxonomy
-from boundary.words import MICROSECONDS_A_DAY, Kind
+from boundary.words import Kind
 from recsys.evidence import evidence_of
 from recsys.forgetting import FILE, Forgotten, Mark
 from recsys.interactions import Weighing
@@ -34,11 +34,12 @@ from recsys.people import (
     MANIFEST,
     copies_of,
     counts_of,
-    cut,
     forget_on_disk,
     mapped,
     marks_of,
     people_of,
+    without,
+    without_past,
     write_copies,
     write_users,
 )
@@ -50,7 +51,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 FORMAT = 1
-NO_EVENTS = pl.DataFrame(schema={"user_id": pl.String, "at": pl.Datetime("us", "UTC")})
 TRIES = 20  # how often a bundle that is replaced while it is read is read again
 
 
@@ -156,54 +156,22 @@ class Bundle:
                 write_copies(draft, copies)
         return path
 
+    def without(self, missed: Forgotten) -> Bundle:
+        """Return the bundle without those whom the marks are of; their rows stay, empty."""
+        return self._left(without(self.user_ids, self.history, self.customers_table, missed), missed)
+
     def _late_without(self, missed: Forgotten) -> Bundle:
         """Return the bundle without what it should not have learned from: a fit that did not know of the marks.
 
         Who came back stays, without what was before; the items' factors wait for a fit that knows.
         """
-        days = self.policy.ledger.retrain_days
-        rows, marks = [], missed
-        for row, user in enumerate(self.user_ids):
-            mark = missed.find(user) if user else None
-            if mark is None:
-                continue
-            rows.append((row, mark.at))
-            due = mark.at + int(days * MICROSECONDS_A_DAY) if mark.retrain_by is None else mark.retrain_by
-            marks = marks.adding(user, Mark(mark.at, due))
-        at = self.history.at
-        later = np.ones(len(at), bool)
-        for row, moment in rows:
-            part = slice(int(self.history.offsets[row]), int(self.history.offsets[row + 1]))
-            later[part] = at[part] > moment
-        history = self.history.only(later)
-        back = np.diff(history.offsets) > 0
-        _, customers, _ = missed.leave_out(NO_EVENTS, self.customers_table)
-        stay = set() if customers is None else set(customers["user_id"].to_list())
-        gone = {row for row, _ in rows if not back[row] and self.user_ids[row] not in stay}
-        user_ids = ["" if row in gone else user for row, user in enumerate(self.user_ids)]
-        facts = self.facts | counts_of(user_ids, 0, history) | {"forgotten": self.forgotten.joined(marks).told()}
-        return self._of_same_items(
-            customers_table=customers, user_ids=user_ids, history=history, forgotten=self.forgotten.joined(marks),
-            facts=facts,
-        )  # fmt: skip
+        due = missed.awaiting(self.user_ids, days=self.policy.ledger.retrain_days)
+        return self._left(without_past(self.user_ids, self.history, self.customers_table, missed), due)
 
-    def without(self, missed: Forgotten) -> Bundle:
-        """Return the bundle without those whom the marks are of; their rows stay, empty."""
-        gone = set(missed.among(self.user_ids))
-        customers = self.customers_table
-        if customers is not None:
-            gone.update(missed.among(customers["user_id"].to_list()))
-            customers = customers.filter(~pl.col("user_id").is_in(sorted(gone)))
-        rows = [row for row, user in enumerate(self.user_ids) if user in gone]
-        history = cut(self.history, rows)
-        facts = self.facts | counts_of(self.user_ids, len(rows), history)
-        return self._of_same_items(
-            customers_table=customers,
-            user_ids=["" if user in gone else user for user in self.user_ids],
-            history=history,
-            forgotten=self.forgotten.joined(missed),
-            facts=facts,
-        )
+    def _left(self, people: dict[str, Any], marks: Forgotten) -> Bundle:
+        forgotten = self.forgotten.joined(marks)
+        facts = self.facts | counts_of(people["user_ids"], people["history"]) | {"forgotten": forgotten.told()}
+        return self._of_same_items(**people, forgotten=forgotten, facts=facts)
 
     def under(self, policy: Policy) -> Bundle:
         """Return the bundle with another policy in force, and its blindfold at that policy's strength.

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
+from boundary.words import MICROSECONDS_A_DAY
 from recsys.privacy import keyed_hash
 
 if TYPE_CHECKING:
@@ -81,6 +82,15 @@ class Forgotten:
         return Forgotten(
             {key: {name: Mark(mark.at, None) for name, mark in marks.items()} for key, marks in self.lists.items()}
         )
+
+    def awaiting(self, user_ids: Iterable[str], *, days: float) -> Forgotten:
+        """Return the marks, with a deadline so many days after the moment where one of the users has none."""
+        marks = self
+        for user in self.among(user_ids):
+            mark = self.find(user)
+            if mark is not None and mark.retrain_by is None:
+                marks = marks.adding(user, Mark(mark.at, mark.at + int(days * MICROSECONDS_A_DAY)))
+        return marks
 
     def newer_than(self, other: Forgotten) -> Forgotten:
         """Return the marks that the other list does not know, or knows of an earlier time only."""

@@ -19,6 +19,7 @@ HISTORY = ("offsets", "item_row", "kind", "at", "unit_price", "quantity")
 MANIFEST, USERS, CUSTOMERS = "bundle.json", "users.parquet", "customers.parquet"
 COPIES = "copies.json"  # where batches left slates with ids in them
 COPIED = ("users", "slates", "withheld", "plan", "slates.parquet", "withheld.parquet")  # in a batch's folder
+NO_EVENTS = pl.DataFrame(schema={"user_id": pl.String, "at": pl.Datetime("us", "UTC")})
 PERSONAL = frozenset({MANIFEST, USERS, CUSTOMERS, FILE, *(f"history.{name}.npy" for name in HISTORY)})
 
 
@@ -102,28 +103,56 @@ def forget_on_disk(path: Path, user_id: str, mark: Mark, *, known: bool) -> int:
     manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
     with drafted(path) as draft:
         link_tree(path, draft, skip=PERSONAL)
-        write_users(draft, ["" if user == user_id else user for user in users])
+        left_users = ["" if user == user_id else user for user in users]
+        write_users(draft, left_users)
         if customers is not None:
             customers.filter(pl.col("user_id") != user_id).write_parquet(draft / CUSTOMERS)
         left = _save_cut(draft, history, rows)
         forgotten.save(draft)
-        manifest["facts"] |= counts_of(users, len(rows), left) | {"forgotten": forgotten.told()}
+        manifest["facts"] |= counts_of(left_users, left) | {"forgotten": forgotten.told()}
         (draft / MANIFEST).write_text(json.dumps(manifest, indent=2), encoding="utf-8")
     return len(history.at) - len(left.at)
 
 
-def counts_of(user_ids: Sequence[str], gone: int, history: History) -> dict[str, int]:
-    return {"users": sum(map(bool, user_ids)) - gone, "events": len(history.at)}
-
-
-def cut(history: History, rows: Sequence[int]) -> History:
-    """Return the history without the events of some rows."""
-    if not rows:
-        return history
+def without(
+    user_ids: Sequence[str], history: History, customers: pl.DataFrame | None, missed: Forgotten
+) -> dict[str, Any]:
+    """Return what is left of shoppers without those whom the marks are of; their rows stay, empty."""
+    gone = set(missed.among(user_ids))
+    if customers is not None:
+        gone.update(missed.among(customers["user_id"].to_list()))
+        customers = customers.filter(~pl.col("user_id").is_in(sorted(gone)))
     kept = np.ones(len(history.at), bool)
-    for row in rows:
-        kept[history.offsets[row] : history.offsets[row + 1]] = False
-    return history.only(kept)
+    for row, user in enumerate(user_ids):
+        if user in gone:
+            kept[history.offsets[row] : history.offsets[row + 1]] = False
+    left = history if kept.all() else history.only(kept)
+    return _people(["" if user in gone else user for user in user_ids], left, customers)
+
+
+def without_past(
+    user_ids: Sequence[str], history: History, customers: pl.DataFrame | None, missed: Forgotten
+) -> dict[str, Any]:
+    """Return what is left of shoppers without what they did before their marks; who came back stays."""
+    ends = {row: mark.at for row, user in enumerate(user_ids) if user and (mark := missed.find(user)) is not None}
+    later = np.ones(len(history.at), bool)
+    for row, moment in ends.items():
+        part = slice(int(history.offsets[row]), int(history.offsets[row + 1]))
+        later[part] = history.at[part] > moment
+    left = history.only(later)
+    _, customers, _ = missed.leave_out(NO_EVENTS, customers)
+    joined = set() if customers is None else set(customers["user_id"].to_list())
+    back = np.diff(left.offsets) > 0
+    gone = {row for row in ends if not back[row] and user_ids[row] not in joined}
+    return _people(["" if row in gone else user for row, user in enumerate(user_ids)], left, customers)
+
+
+def _people(user_ids: list[str], history: History, customers: pl.DataFrame | None) -> dict[str, Any]:
+    return {"user_ids": user_ids, "history": history, "customers_table": customers}
+
+
+def counts_of(user_ids: Sequence[str], history: History) -> dict[str, int]:
+    return {"users": sum(map(bool, user_ids)), "events": len(history.at)}
 
 
 def _save_cut(folder: Path, history: History, rows: Sequence[int]) -> History:
