@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import uuid
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,10 +17,20 @@ from boundary.history import SHOWN
 from boundary.ledger.base import Columns, LedgerError
 from boundary.rules import BIT, SLATE_BITS
 from boundary.rules.guard import SLATE_FULL
-from boundary.tables import write_parquet_atomic
 from boundary.verdict import reason_lists
 from boundary.words import KIND_NAMES, SOURCE_NAMES
 from recsys.asked import check, micros
+from recsys.batch_files import (
+    MANIFEST,
+    BatchError,
+    begun,
+    claim,
+    counts_file,
+    listed,
+    totals,
+    write_json,
+    write_part,
+)
 from recsys.engine import TRIES, remembered
 from recsys.people import note_copies
 from recsys.propose import Request
@@ -29,14 +38,8 @@ from recsys.slates import why
 
 if TYPE_CHECKING:
     from recsys.engine import Answer, Engine
-    from recsys.forgetting import Forgotten
 
 Progress = Callable[[int, int], None]  # users done, users in all
-MANIFEST = "manifest.json"
-
-
-class BatchError(RuntimeError):
-    """A batch cannot start or go on."""
 
 
 @dataclass(frozen=True)
@@ -179,13 +182,6 @@ def withheld_rows(answer: Answer) -> pl.DataFrame:
     )
 
 
-def merge_parts(folder: Path, target: Path) -> None:
-    """Join a batch's parts, in order, into one Parquet file."""
-    draft = target.with_name(f".{target.name}.part")
-    pl.scan_parquet(sorted(folder.glob("part-*.parquet"))).sink_parquet(draft)
-    draft.replace(target)
-
-
 def score_part(engine: Engine, out: Path, number: int, order: Order) -> None:
     """Score a block; what is to be recorded is written down first, so that a kill neither loses nor repeats it."""
     name = f"part-{number:06}"
@@ -194,7 +190,7 @@ def score_part(engine: Engine, out: Path, number: int, order: Order) -> None:
         user_ids = listed(out, number)
         answer = _answer(engine, user_ids, out, order)
         if order.withheld:
-            _write(withheld_rows(answer), out, "withheld", number)
+            write_part(withheld_rows(answer), out, "withheld", number)
         counts = {
             "users": len(user_ids),
             "candidates": answer.candidates.rows,
@@ -207,15 +203,10 @@ def score_part(engine: Engine, out: Path, number: int, order: Order) -> None:
             _finish(out, number, slate_rows(answer), counts)
             return
         write_json(out / "plan" / f"{name}.json", counts)
-        _write(_planned(answer, order), out, "plan", number)
+        write_part(_planned(answer, order), out, "plan", number)
     counts = json.loads((out / "plan" / f"{name}.json").read_text(encoding="utf-8"))
     slates, lost = _recorded(engine, plan, out, number, order)
     _finish(out, number, slates, counts | ({"moved_on": lost} if lost else {}))
-
-
-def listed(out: Path, number: int) -> list[str]:
-    """Return the shoppers of a block, without who was forgotten since the batch began."""
-    return pl.read_parquet(out / "users" / f"part-{number:06}.parquet")["user_id"].to_list()
 
 
 def _answer(engine: Engine, user_ids: Sequence[str], out: Path, order: Order) -> Answer:
@@ -223,8 +214,8 @@ def _answer(engine: Engine, user_ids: Sequence[str], out: Path, order: Order) ->
     answer = engine.score_block(user_ids, n=order.n, surface=order.surface, intent=order.intent, now=order.now)
     if order.record and answer.exposures is None:
         raise BatchError("the ledger is down, so nothing can be recorded; mend it and resume")
-    begun = json.loads((out / "order.json").read_text(encoding="utf-8"))
-    if (answer.state.bundle.fit_id, answer.state.policy.digest) != (begun["fit_id"], begun["policy_digest"]):
+    first = begun(out)
+    if (answer.state.bundle.fit_id, answer.state.policy.digest) != (first["fit_id"], first["policy_digest"]):
         raise BatchError(f"{out} was begun under another bundle or policy; go back to it and resume, or start anew")
     return answer
 
@@ -236,25 +227,12 @@ def _planned(answer: Answer, order: Order) -> pl.DataFrame:
     return slate_rows(answer).with_columns(turn=pl.Series(answer.turns[rows]), told=pl.Series(told[rows]))
 
 
-def _write(rows: pl.DataFrame, out: Path, folder: str, number: int) -> pl.DataFrame:
-    """Write rows of a block, and return them; who is not listed any more when they lie there is taken out again.
-
-    Forgetting clears the lists first and the rest after them, so nobody slips between the two.
-    """
-    file = out / folder / f"part-{number:06}.parquet"
-    write_parquet_atomic(rows, file)
-    left = rows.filter(pl.col("user_id").is_in(listed(out, number)))
-    if len(left) < len(rows):
-        write_parquet_atomic(left, file)
-    return left
-
-
 def _recorded(engine: Engine, plan: Path, out: Path, number: int, order: Order) -> tuple[pl.DataFrame, int]:
     """Record a plan; return the slates that stand in the ledger, and how many shoppers would not stand still.
 
     Whose turn moved on since the plan was made is scored again, a few times at most.
     """
-    slate_id = f"{_batch_id(out)}-{number}"
+    slate_id = f"{begun(out)['batch']}-{number}"
     for _ in range(TRIES):
         slates = pl.read_parquet(plan)
         missed = _record(engine, slates, order, slate_id)
@@ -265,12 +243,12 @@ def _recorded(engine: Engine, plan: Path, out: Path, number: int, order: Order) 
         missed = [user for user in missed if user in there]
         rows = pl.concat([rows, _planned(_answer(engine, missed, out, order), order)])
         places = pl.col("user_id").replace_strict(there, default=None, return_dtype=pl.Int64)
-        _write(rows.sort(places, "position"), out, "plan", number)
+        write_part(rows.sort(places, "position"), out, "plan", number)
     return slates.filter(~pl.col("user_id").is_in(missed)).drop("turn", "told"), len(missed)
 
 
 def _finish(out: Path, number: int, slates: pl.DataFrame, counts: dict[str, Any]) -> None:
-    slates = _write(slates, out, "slates", number)
+    slates = write_part(slates, out, "slates", number)
     sources = dict(Counter(slates["source"].to_list()))
     write_json(counts_file(out, number), counts | {"shown": len(slates), "sources": sources})
     for suffix in ("json", "parquet"):
@@ -323,69 +301,3 @@ def _record(engine: Engine, slates: pl.DataFrame, order: Order, slate_id: str) -
     except LedgerError as error:
         raise BatchError(f"the ledger could not record a block ({error}); mend it and resume") from error
     return [user for user, one in zip(left, taken.tolist(), strict=True) if not one]
-
-
-def claim(
-    out: Path, todo: dict[str, Any], user_ids: Sequence[str], *, forgotten: Forgotten, resume: bool
-) -> list[list[str]]:
-    """Begin a batch in a directory, or find the one to go on with; return its blocks of shoppers.
-
-    The lists lie beside the slates, where forgetting finds them: a block keeps its number when somebody leaves it.
-    """
-    plan = out / "order.json"
-    for folder in ("users", "slates", "withheld", "counts", "plan"):
-        (out / folder).mkdir(parents=True, exist_ok=True)
-    if not plan.exists():
-        size = int(todo["order"]["block"])
-        blocks = [list(user_ids[start : start + size]) for start in range(0, len(user_ids), size)]
-        for number, users in enumerate(blocks):
-            frame = pl.DataFrame({"user_id": pl.Series(users, dtype=pl.String)})
-            write_parquet_atomic(frame, out / "users" / f"part-{number:06}.parquet")
-        write_json(plan, todo | {"batch": uuid.uuid4().hex, "blocks": len(blocks)})
-        return blocks
-    if not resume:
-        raise BatchError(f"{out} already holds a batch; add --resume to go on with it, or choose another folder")
-    begun = json.loads(plan.read_text(encoding="utf-8"))
-    blocks = [listed(out, number) for number in range(begun.get("blocks", 0))]
-    there = {user for users in blocks for user in users}
-    asked = [user for user in user_ids if user in there or forgotten.find(user) is None]
-    same = asked == [user for users in blocks for user in users]
-    if todo | {name: begun.get(name) for name in ("batch", "blocks")} != begun or not same:
-        raise BatchError(
-            f"{out} holds a batch of another order, bundle, policy or list of shoppers; choose another folder"
-        )
-    return blocks
-
-
-def counts_file(out: Path, number: int) -> Path:
-    """Return the file that says that a block is done."""
-    return out / "counts" / f"part-{number:06}.json"
-
-
-def _batch_id(out: Path) -> str:
-    return str(json.loads((out / "order.json").read_text(encoding="utf-8"))["batch"])
-
-
-def totals(out: Path) -> dict[str, Any]:
-    """Add up what the parts of a batch counted."""
-    sums: dict[str, Any] = {"candidates": 0, "shown": 0, "beyond": 0, "scored": 0, "moved_on": 0}
-    tallies: dict[str, Counter[str]] = {name: Counter() for name in ("withheld", "shadow", "sources", "beside")}
-    for part in _parts(out):
-        sums["scored"] += part["users"]
-        for key in ("candidates", "shown", "beyond", "moved_on"):
-            sums[key] += part.get(key, 0)
-        for key, tally in tallies.items():
-            tally.update(part.get(key, {}))
-    return sums | {key: dict(tally.most_common()) for key, tally in tallies.items()}
-
-
-def _parts(out: Path) -> Iterator[dict[str, Any]]:
-    for path in sorted((out / "counts").glob("part-*.json")):
-        yield json.loads(path.read_text(encoding="utf-8"))
-
-
-def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Write a file that appears whole or not at all."""
-    draft = path.with_name(f".{path.name}.part")
-    draft.write_text(json.dumps(content, indent=2), encoding="utf-8")
-    draft.replace(path)

@@ -19,7 +19,8 @@ from boundary.rules import FAMILY_OF
 from boundary.rules.personal import SensitiveProxy
 from boundary.taxonomy import Taxonomy
 from boundary.words import Source, Tier
-from recsys.batch import Order, merge_parts, score_users, slate_rows
+from recsys.batch import Order, score_users, slate_rows
+from recsys.batch_files import merge_parts
 from recsys.bundle import Bundle
 from recsys.engine import Answer, Engine
 from recsys.people import note_copies

@@ -5,7 +5,7 @@ from boundary.cases import CaseError
 from boundary.errors import TableError
 from boundary.ledger.base import LedgerError
 from boundary.policy import PolicyError
-from recsys.batch import BatchError
+from recsys.batch_files import BatchError
 from recsys.bundle import BundleError
 from recsys.engine import EngineError
 from recsys.forgetting import ForgottenError

@@ -85,12 +85,13 @@ class Forgotten:
 
     def awaiting(self, user_ids: Iterable[str], *, days: float) -> Forgotten:
         """Return the marks, with a deadline so many days after the moment where one of the users has none."""
-        marks = self
+        lists = {key: dict(marks) for key, marks in self.lists.items()}
         for user in self.among(user_ids):
-            mark = self.find(user)
-            if mark is not None and mark.retrain_by is None:
-                marks = marks.adding(user, Mark(mark.at, mark.at + int(days * MICROSECONDS_A_DAY)))
-        return marks
+            for key, marks in lists.items():
+                mark = marks.get(name := keyed_hash(user, bytes.fromhex(key)))
+                if mark is not None and mark.retrain_by is None:
+                    marks[name] = Mark(mark.at, mark.at + int(days * MICROSECONDS_A_DAY))
+        return Forgotten(lists)
 
     def newer_than(self, other: Forgotten) -> Forgotten:
         """Return the marks that the other list does not know, or knows of an earlier time only."""

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from boundary.policy import Policy
-from recsys.batch import MANIFEST, BatchError, Order, Progress, claim, counts_file, score_part, totals, write_json
+from recsys.batch import Order, Progress, score_part
+from recsys.batch_files import MANIFEST, BatchError, claim, counts_file, totals, write_json
 from recsys.bundle import Bundle
 from recsys.engine import Engine, policy_of
 from recsys.on_spark import SparkError, cause, session

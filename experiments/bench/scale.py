@@ -18,7 +18,8 @@ import polars as pl
 from experiments.bench.batch import stages
 from experiments.bench.figures import add_figures
 from experiments.visits import LabError
-from recsys.batch import MANIFEST, Order, write_json
+from recsys.batch import Order
+from recsys.batch_files import MANIFEST, write_json
 from recsys.bundle import Bundle
 from recsys.engine import Engine
 

@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 from boundary.ledger import open_ledger
 from boundary.words import INTENTS
 from recsys import batch
-from recsys.batch import BatchError, Order, claim, score_part, score_users, slate_rows, withheld_rows
+from recsys.batch import Order, score_part, score_users, slate_rows, withheld_rows
+from recsys.batch_files import BatchError, claim
 from recsys.bundle import Bundle
 from recsys.engine import Engine, EngineError
 from recsys.people import note_copies

@@ -14,7 +14,8 @@ from typer.testing import CliRunner
 from boundary.gate import Gate
 from boundary.ledger import open_ledger
 from boundary.policy import Policy
-from recsys.batch import BatchError, Order, score_users
+from recsys.batch import Order, score_users
+from recsys.batch_files import BatchError
 from recsys.beside import Beside, block_of
 from recsys.bundle import Bundle
 from recsys.cli import app

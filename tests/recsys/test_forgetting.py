@@ -16,7 +16,8 @@ from corner import DAY, NOW, POLICY, SENSITIVE, USERS, catalogue_frame, customer
 
 from boundary.ledger import open_ledger
 from recsys import batch
-from recsys.batch import Order, merge_parts, score_users
+from recsys.batch import Order, score_users
+from recsys.batch_files import merge_parts
 from recsys.bundle import Bundle
 from recsys.engine import Engine, EngineError
 from recsys.forgetting import Forgotten, Mark
@@ -239,6 +240,21 @@ def test_withdrawal_without_deletion_keeps_the_caps(opened: Open, home: Path) ->
     fitted().save(home)
     engine.reload(home)
     assert engine.score(WHO, now=NOW).withheld["item_cap"] > 0
+
+
+def test_only_the_named_wait_for_a_fit() -> None:
+    """Their deadline is so many days after the moment; one that stands, and the others' marks, stay as they are."""
+    marks = Forgotten().adding("ann", Mark(5, None)).adding("bob", Mark(6, 9)).adding("cyd", Mark(7, None))
+    due = marks.joined(Forgotten().adding("dan", Mark(8, None))).awaiting(["ann", "bob", "dan", "eve", ""], days=1)
+    found = {name: due.find(name) for name in ("ann", "bob", "cyd", "dan", "eve")}
+    assert found == {
+        "ann": Mark(5, 5 + DAY),
+        "bob": Mark(6, 9),
+        "cyd": Mark(7, None),
+        "dan": Mark(8, 8 + DAY),
+        "eve": None,
+    }
+    assert (len(due), due.waiting) == (4, 3)
 
 
 def test_marks_join_to_the_later_moment_and_the_earlier_deadline() -> None:

@@ -10,7 +10,8 @@ import pytest
 from corner import NOW, shopper
 
 from boundary.ledger import LedgerUnavailable, open_ledger
-from recsys.batch import BatchError, Order, score_users
+from recsys.batch import Order, score_users
+from recsys.batch_files import BatchError
 from recsys.bundle import Bundle
 from recsys.engine import Engine
 

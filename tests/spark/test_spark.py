@@ -14,7 +14,8 @@ from scipy.sparse import csr_matrix
 from spark_cluster import Cluster
 
 from boundary.ledger import open_ledger
-from recsys.batch import BatchError, Order, claim, score_users
+from recsys.batch import Order, score_users
+from recsys.batch_files import BatchError, claim
 from recsys.engine import Engine
 from recsys.forgetting import Forgotten
 from recsys.models import load_model
