@@ -34,15 +34,11 @@ from recsys.terminal import (
     refused,
     settings_of,
 )
+from recsys.told import counts_in, show, tell_demo, tell_idle, tell_rare
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from recsys.bundle import Bundle
     from recsys.shop import Choice
 
-ENOUGH = 100  # items with enough buyers that slates need not stay short
-IDLE_TOLD = 3  # entries of a taxonomy that are named one by one
 app = typer.Typer(
     help="Recommendations that know when to stop.", no_args_is_help=True, add_completion=False,
     rich_markup_mode="rich", pretty_exceptions_enable=False,
@@ -84,27 +80,7 @@ def demo(out: Out = Path("runs/demo"), seed: Seed = 7, policy: PolicyName = "def
     with counting("Scoring through the boundary") as progress:
         manifest = room.score_everybody(engine, out, now=now, progress=progress)
     report = write_report(out / "report.html", room.page(engine, manifest, judged))
-    _tell_demo(manifest, judged, out, report, time.perf_counter() - began)
-
-
-def _tell_demo(manifest: dict[str, Any], judged: Any, out: Path, report: Path, seconds: float) -> None:
-    console.print()
-    slots = manifest["sources"]
-    told = ", ".join(f"{count:,} {name}" for name, count in slots.items())
-    console.print(
-        noted(f"{manifest['scored']:,} households", f"scored, {manifest['shown']:,} slots shown: {told}", "bold")
-    )
-    top = [(r, c) for r, c in manifest["withheld"].items() if r not in {"slate_full", "repeated"}][:6]
-    console.print("withheld most often: " + ", ".join(f"{reason} {count:,}" for reason, count in top))
-    console.print(
-        f"discovery NDCG@20 on later weeks: {judged.raw:.4f} without the boundary, {judged.profile:.4f} for the "
-        f"profile's list with it, {judged.slate:.4f} for the whole slate ({100 * judged.slate / judged.raw:.0f} % kept)"
-    )
-    for label, name in (
-        ("slates", "slates.parquet"), ("withheld", "withheld.parquet"), ("bundle", "bundle"), ("report", report.name),
-    ):  # fmt: skip
-        console.print(f"  {label:<9} {out / name}")
-    console.print(f"done in {seconds:.0f} seconds")
+    tell_demo(manifest, judged, out, report, time.perf_counter() - began)
 
 
 @app.command()
@@ -171,12 +147,12 @@ def fit(
             spark=master if on_spark else None, forgotten=marks_of(out),
         )  # fmt: skip
         bundle.save(out)
-    _tell_idle(families, bundle.catalogue_table)
+    tell_idle(families, bundle)
     console.print(
         f"{bundle.facts['users']:,} shoppers, {bundle.facts['items']:,} items, {bundle.facts['events']:,} events; "
-        f"turned away at the first door: {_counts(bundle.facts['events_turned_away'])}"
+        f"turned away at the first door: {counts_in(bundle.facts['events_turned_away'])}"
     )
-    _tell_rare(bundle)
+    tell_rare(bundle)
     if (why := unblinded(bundle)) is not None:
         console.print(noted(f"{choice.model}:", f"no blindfold: {why}"))
     console.print(f"bundle is in {out}")
@@ -254,7 +230,7 @@ def score(
         console.print(noted("no ledger:", "nothing is known of earlier exposures; everybody gets the crowd shelf"))
     if user:
         for one in user:
-            _show(engine.score(one, n=n, surface=surface, intent=intent, now=moment, reserve=record), engine)
+            show(engine.score(one, n=n, surface=surface, intent=intent, now=moment, reserve=record), engine)
         return
     ids = _lines(users) if users else [one for one in engine.bundle.user_ids if one]
     strangers = sum(one not in engine.bundle.user_row for one in ids)
@@ -358,48 +334,6 @@ def _on_spark(kind: str) -> bool:
     if kind not in {"local", "spark"}:
         raise refused(f"--engine must be local or spark but got {kind!r}")
     return kind == "spark"
-
-
-def _show(slate: Any, engine: Any) -> None:
-    grid = grid_of("", "item", "title", "source", "why", title=f"{slate.user_id}: {slate.tier}")
-    for place, item in enumerate(slate.items, 1):
-        title = engine.bundle.titles[engine.gate.catalogue.row_of[item.item_id]]
-        grid.add_row(str(place), item.item_id, title, item.source, item.why)
-    console.print(grid)
-    console.print(f"withheld: {_counts(slate.withheld)}")
-    if slate.closed:
-        console.print(f"the profile was left alone: {', '.join(slate.closed)}")
-
-
-def _counts(counts: Mapping[str, int]) -> str:
-    return ", ".join(f"{reason} {count:,}" for reason, count in counts.items()) or "nothing"
-
-
-def _tell_rare(bundle: Bundle) -> None:
-    """Warn where most of the catalogue was bought by too few to be suggested: slates stay short."""
-    from boundary.rules.personal import LowSupport
-
-    products = ~bundle.catalogue.gesture
-    least = max((rule.k or 0 for rule in bundle.policy.rules.values() if isinstance(rule, LowSupport)), default=0)
-    rare, size = int((bundle.support[products] < least).sum()), int(products.sum())
-    if rare > size // 2 and size - rare < ENOUGH:
-        told = f"{rare:,} of {size:,} items have fewer than {least:.10g} buyers and can only be explored, so slates stay short"
-        console.print(noted("catalogue:", f"{told}; the policy's rules.low_support.k says how many are asked for"))
-
-
-def _tell_idle(taxonomy: Any, catalogue: Any) -> None:
-    """Warn of entries that protect nobody, most of all where that is every one."""
-    idle, entries = taxonomy.idle(catalogue), taxonomy.entries
-    if len(idle) == len(entries):
-        why = "not one entry matches an item" if entries else "it has no entries"
-        mend = "; write the shop's own families and give them as --taxonomy"
-        console.print(noted("taxonomy:", f"{why}, so ").append("nothing here counts as sensitive", "bold").append(mend))
-        return
-    for entry in idle[:IDLE_TOLD]:
-        places = entry.department or entry.category or entry.type
-        console.print(noted("taxonomy:", f"an entry of {entry.family!r} matches no item: {', '.join(places)}"))
-    if len(idle) > IDLE_TOLD:
-        console.print(noted("taxonomy:", f"nor do {len(idle) - IDLE_TOLD} more of the {len(entries)} entries"))
 
 
 def _tuned(shop: Any, *, taxonomy: Any, policy: Any, trials: int, seed: int, now: int, model: str) -> Choice:
